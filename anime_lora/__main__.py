@@ -1,0 +1,101 @@
+"""The door: `python -m anime_lora STAGE` runs one stage on `params.yaml`; DVC calls nothing else.
+
+Each command imports its room only when called, so that a data stage never loads torch.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+from anime_lora import paths
+from anime_lora.errors import EXIT_CODE, AnimeLoraError
+from anime_lora.params.document import Params, load_params
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+
+def _params() -> Params:
+    return load_params(paths.PARAMS)
+
+
+@app.command()
+def ingest() -> None:
+    """Read every source into a content-addressed store and account for every file."""
+    from anime_lora.dataset.ingest import ingest as run
+
+    params = _params()
+    run(params.ingest, params.compute)
+
+
+@app.command()
+def validate() -> None:
+    """Check every picture; set bad ones aside with the reason."""
+    from anime_lora.dataset.validate import validate as run
+
+    params = _params()
+    run(params.validate_, params.compute)
+
+
+@app.command()
+def resize() -> None:
+    """Make RGB squares of the validated pictures."""
+    from anime_lora.dataset.resize import resize as run
+
+    params = _params()
+    run(params.resize, params.compute)
+
+
+@app.command()
+def organize() -> None:
+    """Lay the dataset folder out, with captions and the holdout split."""
+    from anime_lora.dataset.organize import organize as run
+
+    params = _params()
+    run(params.organize, params.concept)
+
+
+@app.command()
+def train() -> None:
+    """Train the LoRA and save it in two formats."""
+    from anime_lora.training.stage import train as run
+
+    params = _params()
+    run(params.train, params.concept, params.base, params.compute)
+
+
+@app.command("validate-sample")
+def validate_sample() -> None:
+    """Draw the galleries, base beside LoRA."""
+    from anime_lora.sampling.stage import validate_sample as run
+
+    params = _params()
+    run(params.validate_sample, params.concept, params.base, params.compute)
+
+
+@app.command()
+def evaluate() -> None:
+    """Measure the galleries, judge the claims, write the report."""
+    from anime_lora.evaluation.stage import evaluate as run
+
+    params = _params()
+    run(params.evaluate, params.concept, params.base, params.compute)
+
+
+def guarded(command: Callable[[], object]) -> None:
+    """Run `command`; an `AnimeLoraError` becomes one message on stderr and `EXIT_CODE`, without a traceback."""
+    try:
+        command()
+    except AnimeLoraError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_CODE)
+
+
+def main() -> None:
+    """The `anime-lora` command."""
+    guarded(app)
+
+
+if __name__ == "__main__":
+    main()

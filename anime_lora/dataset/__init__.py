@@ -1,0 +1,1 @@
+"""Pictures in, dataset out: ingest, validate, resize, organize. Never imports torch."""

@@ -1,0 +1,53 @@
+"""What can go wrong, as one tree; every message says what, where, the limit and what to do.
+
+AnimeLoraError
+├── ParamsError      params.yaml does not fit the models (all faults at once)
+├── SourceError      the pictures or archives cannot be read, or none is left
+├── DatasetError     a manifest or dataset folder is missing, damaged or over a stated limit
+├── BaseModelError   the base model cannot be found, read or trusted
+├── TrainingError    training cannot start or go on
+├── AdapterError     a LoRA file is damaged, foreign, or does not fit the base
+├── SamplingError    pictures cannot be drawn
+└── EvaluationError  metrics cannot be computed
+
+A user's mistake ends in one of these: the commands print the message without a traceback and exit with `EXIT_CODE`.
+"""
+
+EXIT_CODE = 2
+"""Exit code of a command that ended in an `AnimeLoraError`."""
+
+
+class AnimeLoraError(Exception):
+    """Root of every error a user can cause or mend."""
+
+
+class ParamsError(AnimeLoraError):
+    """`params.yaml` does not fit its models."""
+
+
+class SourceError(AnimeLoraError):
+    """Source pictures or archives cannot be used."""
+
+
+class DatasetError(AnimeLoraError):
+    """A manifest or a dataset folder is missing, damaged or over a limit."""
+
+
+class BaseModelError(AnimeLoraError):
+    """The base model cannot be found, read or trusted."""
+
+
+class TrainingError(AnimeLoraError):
+    """Training cannot start or go on."""
+
+
+class AdapterError(AnimeLoraError):
+    """A LoRA file is damaged, foreign, or does not fit the base."""
+
+
+class SamplingError(AnimeLoraError):
+    """Pictures cannot be drawn."""
+
+
+class EvaluationError(AnimeLoraError):
+    """Metrics cannot be computed."""

@@ -1,0 +1,1 @@
+"""Pictures to numbers: encoders, metrics, intervals, claims, report."""

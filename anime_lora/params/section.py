@@ -1,0 +1,41 @@
+"""What every params section shares: frozen, no unknown keys, no silent coercion of text to numbers."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """One section of `params.yaml`. No defaults in code: every value stands in the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class Concept(Section):
+    """What the LoRA is called in a prompt."""
+
+    trigger: str = Field(min_length=1, pattern=r"^\S+$")
+    class_name: str = Field(min_length=1, pattern=r"^\S+$")
+    instance_prompt: str = Field(min_length=1)
+
+
+class Base(Section):
+    """The Stable Diffusion the LoRA is trained on: a diffusers folder, a hub id or a `.safetensors` file."""
+
+    model: str = Field(min_length=1)
+    revision: str | None
+    """Hub commit, or the first 12 hex digits of a local folder's weights hash; None: whatever is there."""
+    resolution: int = Field(ge=64, le=2048, multiple_of=8)
+    """Native width and height in pixels: training and sampling happen at this size."""
+
+
+class Compute(Section):
+    """How this machine does the work; never a DVC parameter, so it never makes a stage rerun."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    workers: int = Field(ge=0)
+    """Processes for per-image work; 0: one per CPU core."""
+    dask_address: str | None
+    """Scheduler of a Dask cluster for per-image work instead of local processes."""
+    processes: int = Field(ge=1)
+    """Training processes (`accelerate launch`)."""

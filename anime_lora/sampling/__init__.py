@@ -1,0 +1,1 @@
+"""Pictures out: pipelines, the suite of prompts and seeds, galleries."""

@@ -1,0 +1,1 @@
+"""The LoRA: base, latents, objective, loop, checkpoints, exchange formats."""
