@@ -5,7 +5,6 @@ Each command imports its room only when called, so that a data stage never loads
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import typer
 

@@ -19,7 +19,7 @@ LINE_EVERY = 15.0
 class Progress:
     """Counts steps of one stage; `.update(1, loss=0.1)` moves the bar, the log line and `progress.json`.
 
-    Use as a context manager. The JSON holds: stage, description, done, total, seconds, eta_seconds, and the extra values.
+    Use as a context manager. The JSON holds: stage, description, done, total, seconds, eta_seconds and the values.
     """
 
     def __init__(self, stage: str, description: str, total: int, unit: str = "it", done: int = 0) -> None:
@@ -63,12 +63,12 @@ class Progress:
 
     def _write(self) -> None:
         self._file = time.monotonic()
-        row = {"stage": self.stage, "description": self.description, "done": self.done, "total": self.total,
-               "seconds": round(time.monotonic() - self._start, 1), "eta_seconds": round(self._eta(), 1), **self._values}  # fmt: skip
+        counts = {"stage": self.stage, "description": self.description, "done": self.done, "total": self.total}
+        times = {"seconds": round(time.monotonic() - self._start, 1), "eta_seconds": round(self._eta(), 1)}
         path = Path(paths.PROGRESS) / f"{self.stage}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(".tmp")
-        beside.write_text(json.dumps(row))
+        beside.write_text(json.dumps({**counts, **times, **self._values}))
         beside.replace(path)
 
 

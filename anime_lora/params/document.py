@@ -77,7 +77,7 @@ def _fault(fault: dict[str, Any]) -> str:
     location = [str(part) for part in fault["loc"]]
     path = ".".join(location)
     if fault["type"] == "missing":
-        return f"{path} is missing: add it (`python -m anime_lora preset` shows both presets' values)"
+        return f"{path} is missing: add it (`git diff params.yaml` shows what was there)"
     if fault["type"] == "extra_forbidden":
         return f"{path} = {fault['input']!r} is unknown{_suggestion(location)}"
     return f"{path} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}; change it in params.yaml"
