@@ -1,6 +1,5 @@
 """Files are whole or absent."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -47,4 +46,4 @@ def test_link_shares_bytes_and_replaces(tmp_path: Path) -> None:
     target.write_text("old")
     link_or_copy(source, target)
     assert target.read_text() == "new"
-    assert os.stat(source).st_ino == os.stat(target).st_ino
+    assert source.stat().st_ino == target.stat().st_ino

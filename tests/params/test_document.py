@@ -49,7 +49,10 @@ def test_short_exponent_is_a_number(tmp_path: Path) -> None:
     assert read_document(path) == {"train": {"learning_rate": 1e-4}}
 
 
-@pytest.mark.parametrize(("content", "reason"), [("a: [1", "not valid YAML"), ("3", "no sections"), (None, "not found")])
+FAULTS = [("a: [1", "not valid YAML"), ("3", "no sections"), (None, "not found")]
+
+
+@pytest.mark.parametrize(("content", "reason"), FAULTS)
 def test_unreadable_file_is_one_clear_error(tmp_path: Path, content: str | None, reason: str) -> None:
     """A missing, broken or empty file is a ParamsError that says which."""
     path = tmp_path / "params.yaml"
