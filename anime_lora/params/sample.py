@@ -1,13 +1,38 @@
 """The `validate_sample` section."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from anime_lora.params.section import Section
 
+Strength = Annotated[float, Field(gt=0, le=1)]
+Guidance = Annotated[float, Field(ge=1, le=50)]
+Scale = Annotated[float, Field(ge=0, le=4)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Text = Annotated[str, Field(min_length=1)]
+
 
 class ValidateSample(Section):
-    """Which pictures are drawn with and without the LoRA."""
+    """Which pictures are drawn with and without the LoRA: the suite that the claims are judged on."""
 
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     steps: int = Field(ge=1, le=200)
-    guidance: float = Field(ge=1)
+    guidance: Guidance
+    negative_prompt: str
+    batch_size: int = Field(ge=1, le=64)
+    prompts: tuple[Text, ...] = Field(min_length=2)
+    sweep_prompts: int = Field(ge=2)
+    guidances: tuple[Guidance, ...] = Field(min_length=2)
+    scales: tuple[Scale, ...] = Field(min_length=2)
+    styles: dict[str, Text]
+    style_prompts: tuple[Text, ...]
+    style_guidances: tuple[Guidance, ...] = Field(min_length=1)
+    unrelated_prompts: tuple[Text, ...] = Field(min_length=2)
+    sources: str | None
+    counterparts: str | None
+    source_prompt: Text
+    strengths: tuple[Strength, ...] = Field(min_length=2)
+    base_strengths: tuple[Strength, ...]
+    second_adapter: str | None
+    controlnet: str | None

@@ -1,0 +1,109 @@
+"""Contact sheets: pictures in rows and columns with words at their heads, as PNG and as a small WebP."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+
+from anime_lora.files import write_bytes
+
+PREVIEW_BYTES = 300_000
+PREVIEW_WIDTH = 1400
+INK, QUIET, PAPER, GAP_COLOUR = (32, 33, 36), (112, 117, 124), (255, 255, 255), (241, 242, 244)
+GAP, MARGIN = 8, 24
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a contact sheet shows: `cells[row][column]` is a picture's file, or None for an empty place.
+
+    `aspect` is a cell's width over its height.
+    """
+
+    name: str
+    title: str
+    columns: list[str]
+    rows: list[str]
+    cells: list[list[Path | None]]
+    aspect: float = 1.0
+
+
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib."""
+    face = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf" / face), size)
+
+
+def compose(sheet: Sheet, tile: int) -> Image.Image:
+    """The sheet as a picture, each cell `tile` pixels high.
+
+    Columns' words stand above, wrapped to a cell; rows' words stand at the left, wrapped to about half a tile.
+    """
+    words, heading = font(max(13, tile // 16)), font(max(18, tile // 10), bold=True)
+    wide = round(tile * sheet.aspect)
+    side = max(110, tile * 5 // 8) if any(sheet.rows) else 0
+    columns = [list(_wrap(text, words, wide)) for text in sheet.columns]
+    line = round(words.size * 1.35)
+    head = MARGIN + round(heading.size * 1.7) + line * max((len(lines) for lines in columns), default=0) + GAP
+    width = 2 * MARGIN + side + len(sheet.columns) * (wide + GAP) - GAP
+    height = head + len(sheet.cells) * (tile + GAP) - GAP + MARGIN
+    page = Image.new("RGB", (max(width, round(heading.getlength(sheet.title)) + 2 * MARGIN), height), PAPER)
+    pen = ImageDraw.Draw(page)
+    pen.text((MARGIN, MARGIN), sheet.title, fill=INK, font=heading)
+    for column, lines in enumerate(columns):
+        left = MARGIN + side + column * (wide + GAP) + wide / 2
+        for number, text in enumerate(reversed(lines)):
+            pen.text((left, head - GAP - number * line), text, fill=QUIET, font=words, anchor="ms")
+    for row, files in enumerate(sheet.cells):
+        top = head + row * (tile + GAP)
+        lines = list(_wrap(sheet.rows[row], words, side - 16)) if side else []
+        for number, text in enumerate(lines):
+            middle = top + tile / 2 + (number - (len(lines) - 1) / 2) * line
+            pen.text((MARGIN, middle), text, fill=INK, font=words, anchor="lm")
+        for column, file in enumerate(files):
+            page.paste(_tile(file, (wide, tile)), (MARGIN + side + column * (wide + GAP), top))
+    return page
+
+
+def _tile(file: Path | None, size: tuple[int, int]) -> Image.Image:
+    if file is None:
+        return Image.new("RGB", size, GAP_COLOUR)
+    with Image.open(file) as opened:
+        picture = opened.convert("RGB")
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _wrap(text: str, face: ImageFont.FreeTypeFont, width: float) -> Iterator[str]:
+    line = ""
+    for word in text.split():
+        longer = f"{line} {word}".strip()
+        if line and face.getlength(longer) > width:
+            yield line
+            longer = word
+        line = longer
+    if line:
+        yield line
+
+
+def save(page: Image.Image, stem: Path) -> None:
+    """Write `stem`.png whole and `stem`.webp of at most `PREVIEW_BYTES`."""
+    stream = io.BytesIO()
+    page.save(stream, "PNG", optimize=True)
+    write_bytes(stem.with_name(stem.name + ".png"), stream.getvalue())
+    write_bytes(stem.with_name(stem.name + ".webp"), preview(page))
+
+
+def preview(page: Image.Image) -> bytes:
+    """A WebP of at most `PREVIEW_WIDTH` pixels across and `PREVIEW_BYTES`: quality falls first, then size."""
+    small = page.copy()
+    small.thumbnail((PREVIEW_WIDTH, 4 * PREVIEW_WIDTH), Image.Resampling.LANCZOS)
+    while True:
+        for quality in (88, 75, 60):
+            stream = io.BytesIO()
+            small.save(stream, "WEBP", quality=quality, method=4)
+            if stream.tell() <= PREVIEW_BYTES:
+                return stream.getvalue()
+        small = small.resize((small.width * 3 // 4, small.height * 3 // 4), Image.Resampling.LANCZOS)

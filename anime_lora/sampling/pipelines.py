@@ -1,0 +1,113 @@
+"""Base and LoRA as one artist: text to image and image to image from the same modules, the LoRA's weight at will."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+
+from anime_lora.errors import AdapterError
+from anime_lora.files import sha256_file
+from anime_lora.params.section import Base, Compute
+from anime_lora.training.base import configs_hash, load_pipeline, locate, weights_hash
+
+STYLE, SECOND = "style", "second"
+
+
+class Artist:
+    """A base with up to two LoRAs; `text` and `image` are pipelines over the same weights.
+
+    `identity` names base, sampler, size and dtype: with a shot and the adapters' hashes it decides every pixel.
+    """
+
+    def __init__(self, base: Base, compute: Compute) -> None:
+        path = locate(base)
+        device = pick_device(compute.device)
+        self.device, self.dtype = device, torch.float32 if device == "cpu" else torch.float16
+        self.size = base.resolution
+        self.text: StableDiffusionPipeline = load_pipeline(path, self.dtype).to(device)
+        self.image = StableDiffusionImg2ImgPipeline(**self.text.components, requires_safety_checker=False)
+        self.image.set_progress_bar_config(disable=True)
+        scheduler = self.text.scheduler
+        config = json.dumps(dict(scheduler.config), sort_keys=True, default=str)
+        self.sampler = type(scheduler).__name__.removesuffix("Scheduler")
+        self.model = Path(base.model).name
+        self.identity = {
+            "base": weights_hash(path)[:16],
+            "configs": configs_hash(path)[:16],
+            "sampler": f"{self.sampler} {hashlib.sha256(config.encode()).hexdigest()[:16]}",
+            "resolution": self.size,
+            "dtype": str(self.dtype),
+        }
+        self.adapters: dict[str, str] = {}
+        self.labels: dict[str, str] = {}
+
+    def load(self, file: Path, name: str = STYLE, label: str | None = None) -> None:
+        """Put the LoRA in `file` on the base, at weight 0; `label` is its name in a web UI's prompt.
+
+        Raises:
+            AdapterError: the file is missing, damaged, or has other shapes than the base.
+        """
+        if not file.is_file():
+            raise AdapterError(f"LoRA {file} is not there: run `dvc repro train`, or correct the setting that names it")
+        verbosity = diffusers_logging.get_verbosity()
+        diffusers_logging.set_verbosity_error()
+        try:
+            self.text.load_lora_weights(file.parent, weight_name=file.name, adapter_name=name, local_files_only=True)
+        except Exception as error:
+            raise AdapterError(
+                f"LoRA {file} does not load onto this base ({' '.join(str(error).split())[:240]}): "
+                "it is damaged or was trained on another base; train it again"
+            ) from error
+        finally:
+            diffusers_logging.set_verbosity(verbosity)
+        if name not in self.text.get_list_adapters().get("unet", []):
+            raise AdapterError(f"LoRA {file} holds no weights for this base's UNet: train it again on this base")
+        self.adapters[name] = sha256_file(file)
+        self.labels[name] = label or file.stem
+        self.weigh({})
+
+    def weigh(self, weights: dict[str, float]) -> None:
+        """Set each adapter's weight; those not named count 0, and with all at 0 the LoRA layers are off."""
+        live = {name: weight for name, weight in weights.items() if weight != 0}
+        if not self.adapters:
+            return
+        if not live:
+            self.text.disable_lora()
+            return
+        self.text.enable_lora()
+        self.text.set_adapters(list(live), list(live.values()))
+
+    def unload(self) -> None:
+        """Take every adapter off again."""
+        self.text.unload_lora_weights()
+        self.adapters = {}
+
+
+def pick_device(wanted: str) -> str:
+    """`cuda`, `mps` or `cpu`: what is asked for, or the best there is for `auto`."""
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@contextlib.contextmanager
+def merged(artist: Artist, weights: dict[str, float]) -> Iterator[None]:
+    """The LoRAs folded into the base's weights, and taken out bit for bit on leaving."""
+    parts = (artist.text.unet, artist.text.text_encoder)
+    before = [{key: value.clone() for key, value in part.state_dict().items() if "lora_" not in key} for part in parts]
+    artist.weigh(weights)
+    artist.text.fuse_lora(adapter_names=list(weights))
+    try:
+        yield
+    finally:
+        artist.text.unfuse_lora()
+        for part, values in zip(parts, before, strict=True):
+            part.load_state_dict(values, strict=False)
+        artist.weigh({})

@@ -1,0 +1,158 @@
+"""The suite: every picture to draw, as plain values, before anything heavy is loaded.
+
+A shot names all that decides its pixels besides the weights. Arms that are compared share prompt and seed, so noise.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from anime_lora.errors import SamplingError
+from anime_lora.files import sha256_file
+from anime_lora.params.sample import ValidateSample
+from anime_lora.params.section import Concept
+
+PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture to draw; `cluster` is the prompt or source that intervals resample."""
+
+    gallery: str
+    arm: str
+    cluster: str
+    prompt: str
+    negative_prompt: str
+    seed: int
+    steps: int
+    guidance: float
+    lora_scale: float = 0.0
+    trigger: bool = True
+    strength: float | None = None
+    source: str | None = None
+    style: str | None = None
+    ordinal: int = 0
+
+    @property
+    def name(self) -> str:
+        """A file name that says what is seen: gallery, arm, number or source, and what is swept."""
+        subject = Path(self.source).stem if self.source else f"{self.ordinal:02d}"
+        swept = {
+            "strength": f"-at{self.strength}",
+            "styles": f"-{self.style or 'none'}-cfg{self.guidance:g}",
+            "guidance": f"-cfg{self.guidance:g}",
+            "scale": f"-x{self.lora_scale:g}",
+        }
+        tail = swept.get(self.gallery, "")
+        return re.sub(r"[^\w.-]+", "_", f"{self.gallery}-{self.arm}-{subject}{tail}-s{self.seed}")
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How prompts are put together from the concept's words."""
+
+    trigger: str
+    class_name: str
+
+    def prompt(self, text: str, trigger: bool = True) -> str:
+        """`<trigger> <class> text`, or the same without the trigger word."""
+        return f"{self.trigger} {self.class_name} {text}" if trigger else f"{self.class_name} {text}"
+
+
+def shots(section: ValidateSample, concept: Concept) -> list[Shot]:
+    """Every picture of the suite, gallery by gallery."""
+    words = Wording(concept.trigger, concept.class_name)
+    blank = Shot(
+        *("", "", "", "", section.negative_prompt, section.seeds[0]), steps=section.steps, guidance=section.guidance
+    )
+    drawn = [*_trigger(section, words, blank), *_sweeps(section, words, blank), *_styles(section, words, blank)]
+    return [*drawn, *_strength(section, words, blank), *_drift(section, blank), *_second(section, words, blank)]
+
+
+def _trigger(section: ValidateSample, words: Wording, blank: Shot) -> Iterator[Shot]:
+    """LoRA on/off × trigger on/off, paired by prompt and seed."""
+    for ordinal, text in enumerate(section.prompts):
+        for seed in section.seeds:
+            for lora in (False, True):
+                for trigger in (False, True):
+                    arm = f"{'lora' if lora else 'base'}-{'trigger' if trigger else 'plain'}"
+                    shot = replace(blank, gallery="trigger", arm=arm, cluster=text, ordinal=ordinal, trigger=trigger)
+                    yield replace(shot, prompt=words.prompt(text, trigger), seed=seed, lora_scale=float(lora))
+
+
+def _sweeps(section: ValidateSample, words: Wording, blank: Shot) -> Iterator[Shot]:
+    """One prompt and seed against guidance, and against the LoRA's scale."""
+    for ordinal, text in enumerate(section.prompts[: section.sweep_prompts]):
+        shot = replace(blank, arm="lora", cluster=text, prompt=words.prompt(text), ordinal=ordinal, lora_scale=1.0)
+        for guidance in section.guidances:
+            yield replace(shot, gallery="guidance", guidance=guidance)
+        for scale in section.scales:
+            yield replace(shot, gallery="scale", lora_scale=scale)
+
+
+def _styles(section: ValidateSample, words: Wording, blank: Shot) -> Iterator[Shot]:
+    """Style words, and none, against guidance."""
+    for ordinal, text in enumerate(section.style_prompts if section.styles else ()):
+        styles: list[tuple[str | None, str]] = [(None, text)]
+        styles += [(style, f"{text}, {word}") for style, word in section.styles.items()]
+        for style, wanted in styles:
+            prompt = words.prompt(wanted)
+            shot = replace(blank, gallery="styles", arm="lora", cluster=text, prompt=prompt, ordinal=ordinal)
+            for guidance in section.style_guidances:
+                yield replace(shot, style=style, guidance=guidance, lora_scale=1.0)
+
+
+def _strength(section: ValidateSample, words: Wording, blank: Shot) -> Iterator[Shot]:
+    """Each source through img2img, LoRA at every strength and base at some."""
+    for file in source_files(section.sources):
+        shot = replace(blank, gallery="strength", cluster=file.name, source=file.name)
+        shot = replace(shot, prompt=words.prompt(section.source_prompt))
+        for strength in section.base_strengths:
+            yield replace(shot, arm="base", strength=strength)
+        for strength in section.strengths:
+            yield replace(shot, arm="lora", strength=strength, lora_scale=1.0)
+
+
+def _drift(section: ValidateSample, blank: Shot) -> Iterator[Shot]:
+    """Prompts that have nothing to do with the concept, adapter on and off."""
+    for ordinal, text in enumerate(section.unrelated_prompts):
+        shot = replace(blank, gallery="drift", cluster=text, prompt=text, ordinal=ordinal, trigger=False)
+        yield replace(shot, arm="base")
+        yield replace(shot, arm="lora", lora_scale=1.0)
+
+
+def _second(section: ValidateSample, words: Wording, blank: Shot) -> Iterator[Shot]:
+    """Two LoRAs alone and together; arms `second` and `both` load the second adapter as well."""
+    for ordinal, text in enumerate(section.prompts[: section.sweep_prompts] if section.second_adapter else ()):
+        shot = replace(blank, gallery="combining", cluster=text, prompt=words.prompt(text), ordinal=ordinal)
+        for arm, scale in {"base": 0.0, "lora": 1.0, "second": 0.0, "both": 1.0}.items():
+            yield replace(shot, arm=arm, lora_scale=scale)
+
+
+def source_files(folder: str | None) -> list[Path]:
+    """The pictures of `sources`, by name.
+
+    Raises:
+        SamplingError: the folder is not there or holds no picture.
+    """
+    if folder is None:
+        return []
+    found = sorted(file for file in Path(folder).glob("*") if file.suffix.lower() in PICTURES)
+    if not found:
+        raise SamplingError(
+            f"validate_sample.sources = {folder}: no picture ({', '.join(sorted(PICTURES))}) there; "
+            "name a folder with pictures, or null to leave img2img out"
+        )
+    return found
+
+
+def suite_id(listed: list[Shot], folder: str | None, identity: dict[str, Any]) -> str:
+    """Hex sha256 of all that two runs must share to be compared: shots, sources' bytes, base, sampler, size."""
+    sources = {file.name: sha256_file(file) for file in source_files(folder)}
+    content = {"shots": [asdict(shot) for shot in listed], "sources": sources, "identity": identity}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,90 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from anime_lora.errors import AdapterError, SamplingError
+from anime_lora.files import read_jsonl
+from anime_lora.params.sample import ValidateSample
+from anime_lora.params.section import Base, Compute, Concept
+from anime_lora.sampling.stage import validate_sample
+
+CONCEPT = Concept(trigger="myStyle", class_name="face", instance_prompt="myStyle face portrait")
+
+
+def section(**changes: object) -> ValidateSample:
+    values: dict[str, object] = {
+        "seeds": (1, 2), "steps": 2, "guidance": 5.0, "negative_prompt": "", "batch_size": 8,
+        "prompts": ("girl, red hair", "boy, blue hair"), "sweep_prompts": 2,
+        "guidances": (1.0, 5.0), "scales": (0.0, 1.0),
+        "styles": {"chibi": "chibi style"}, "style_prompts": ("girl",), "style_guidances": (5.0,),
+        "unrelated_prompts": ("a photo", "a sketch"), "sources": None, "counterparts": None,
+        "source_prompt": "portrait",
+        "strengths": (0.5, 1.0), "base_strengths": (1.0,), "second_adapter": None, "controlnet": None,
+    }  # fmt: skip
+    return ValidateSample.model_validate({**values, **changes})
+
+
+@pytest.fixture
+def run(base: Base, compute: Compute, lora_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def stage(**changes: object) -> Path:
+        validate_sample(section(**changes), CONCEPT, base, compute, train=lora_file.parent)
+        return tmp_path / "data/validate-sample"
+
+    return stage
+
+
+def test_stage(run, sources: Path) -> None:
+    """Each picture has its file and one line; every gallery its sheet and a small preview; zero LoRA is the base."""
+    out = run(sources=str(sources), counterparts=str(sources))
+    rows = read_jsonl(out / "images.jsonl")
+    assert len(rows) == len({row["file"] for row in rows}) == json.loads((out / "suite.json").read_text())["pictures"]
+    assert all((out / row["file"]).is_file() for row in rows)
+    grids = {file.stem for file in (out / "grids").glob("*.png")}
+    assert grids == {"base-lora", "features", "trigger", "styles", "guidance", "scale", "strength-1", "drift"}
+    assert all(file.stat().st_size <= 300_000 for file in (out / "grids").glob("*.webp"))
+    checks = json.loads((out / "checks.json").read_text())
+    assert max(checks["zero"] + checks["unloaded"]) == 0
+    assert max(checks["merged"] + checks["sum"]) < 1e-4 < min(checks["effect"])
+    zero = {row["sha256"] for row in rows if row["gallery"] == "scale" and row["lora_scale"] == 0}
+    assert zero <= {row["sha256"] for row in rows if row["arm"] == "base-trigger"}
+    assert Image.open(out / "sources/a.png").size == (64, 64)
+
+
+def test_same_bytes(run) -> None:
+    """The stage run again with nothing remembered writes the same bytes."""
+    first = {file.name: file.read_bytes() for file in run().rglob("*.*") if file.is_file()}
+    for file in Path(".cache/samples").rglob("*.png"):
+        file.unlink()
+    second = {file.name: file.read_bytes() for file in run().rglob("*.*") if file.is_file()}
+    assert first == second
+
+
+def test_suite_id(run, sources: Path) -> None:
+    """Another prompt or source is another suite; the same one has the same id."""
+    ids = [json.loads((run(**changes) / "suite.json").read_text())["suite_id"]
+           for changes in ({}, {}, {"source_prompt": "x"}, {"sources": str(sources)}, {"seeds": (3, 4)})]  # fmt: skip
+    assert ids[0] == ids[1] == ids[2]
+    assert len(set(ids)) == 3
+
+
+def test_second_adapter(run, lora_file: Path) -> None:
+    """A second LoRA is drawn alone and together with the first."""
+    out = run(second_adapter=str(lora_file))
+    drawn = {row["arm"]: row["sha256"] for row in read_jsonl(out / "images.jsonl") if row["gallery"] == "combining"}
+    assert drawn["lora"] == drawn["second"] != drawn["both"] != drawn["base"]
+
+
+def test_missing(run, base: Base, compute: Compute, tmp_path: Path) -> None:
+    """No LoRA, a damaged one, or no source: one clear error and nothing half-written."""
+    with pytest.raises(SamplingError, match="no picture"):
+        run(sources=str(tmp_path))
+    with pytest.raises(AdapterError, match="is not there"):
+        validate_sample(section(), CONCEPT, base, compute, train=tmp_path)
+    (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(AdapterError, match="does not load"):
+        validate_sample(section(), CONCEPT, base, compute, train=tmp_path)
+    assert not (tmp_path / "data").exists() or not list((tmp_path / "data").iterdir())
