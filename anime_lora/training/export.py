@@ -1,0 +1,150 @@
+"""The two files a LoRA is shared as, written from one adapter and proven by reading them back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from anime_lora.errors import AdapterError
+from anime_lora.files import write_bytes
+from anime_lora.params.train import Train
+from anime_lora.training import kohya, lora
+from anime_lora.training.tensorfile import serialized
+
+DIFFUSERS = "pytorch_lora_weights.safetensors"
+CHECK = "check"
+HASHES = {"sshs_model_hash": "", "modelspec.hash_sha256": "0x"}
+TOLERANCE = 2.0**-9
+"""Largest difference of ΔW relative to its largest value: two factors rounded to fp16 (2⁻¹¹ each) stay below it."""
+
+Factors = dict[str, tuple[Tensor, Tensor, float]]
+
+
+def write_diffusers(folder: Path, pipe: StableDiffusionPipeline, adapter: dict[str, Tensor]) -> Path:
+    """`pytorch_lora_weights.safetensors`, fp32, with the PEFT metadata without which alpha is lost on load."""
+    described: dict[str, Any] = {}
+    for part, module in (("unet", pipe.unet), ("text_encoder", pipe.text_encoder)):
+        if any(name.startswith(f"{part}.") for name in adapter):
+            described |= {f"{part}.{key}": value for key, value in _config(module).items()}
+    metadata = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(described, sort_keys=True)}
+    named = {_diffusers_name(name): value for name, value in adapter.items()}
+    path = folder / DIFFUSERS
+    write_bytes(path, serialized(named, metadata))
+    return path
+
+
+def _config(module: nn.Module) -> dict[str, Any]:
+    """PEFT's description of the adapter on `module`, as JSON can hold it."""
+    found: dict[str, Any] = module.peft_config[lora.ADAPTER].to_dict()  # type: ignore[index, union-attr]
+    return {key: sorted(value) if isinstance(value, set) else value for key, value in found.items()}
+
+
+def _diffusers_name(name: str) -> str:
+    """Our name as diffusers saves it: `text_model` in the text encoder's, no `.weight` on DoRA's vector."""
+    inner = name.removeprefix("text_encoder.")
+    if inner != name and not inner.startswith("text_model."):
+        name = f"text_encoder.text_model.{inner}"
+    return name.removesuffix(".weight") if name.endswith("lora_magnitude_vector.weight") else name
+
+
+def write_kohya(path: Path, adapter: dict[str, Tensor], settings: Train, metadata: dict[str, str]) -> Path:
+    """The file webuis read, with the hashes they know it by."""
+    found = kohya.tensors(adapter, settings.alpha, settings.rslora)
+    write_bytes(path, serialized(found, metadata, HASHES))
+    return path
+
+
+def expected(adapter: dict[str, Tensor], settings: Train) -> Factors:
+    """down, up and scale of each module of the adapter that was trained."""
+    factor = lora.scale(settings.rank, settings.alpha, settings.rslora)
+    paths = sorted({kohya.split_name(name)[0] for name in adapter})
+    return {path: (adapter[f"{path}.lora_A.weight"], adapter[f"{path}.lora_B.weight"], factor) for path in paths}
+
+
+def loaded_by_diffusers(pipe: StableDiffusionPipeline, path: Path) -> Factors:
+    """down, up and scale of each module after diffusers has loaded `path` as a second adapter, removed again."""
+    state, alphas, metadata = pipe.lora_state_dict(path.parent, weight_name=path.name, return_lora_metadata=True)
+    parts: dict[str, nn.Module] = {"unet": pipe.unet}
+    pipe.load_lora_into_unet(state, alphas, pipe.unet, adapter_name=CHECK, metadata=metadata)
+    if any(name.startswith("text_encoder.") for name in state):
+        parts["text_encoder"] = pipe.text_encoder
+        pipe.load_lora_into_text_encoder(state, alphas, pipe.text_encoder, adapter_name=CHECK, metadata=metadata)
+    found: Factors = {}
+    for part, module in parts.items():
+        for name, layer in module.named_modules():
+            if isinstance(layer, LoraLayer) and CHECK in layer.lora_A:
+                down, up = layer.lora_A[CHECK].weight.detach(), layer.lora_B[CHECK].weight.detach()
+                found[f"{part}.{name}"] = (down.cpu(), up.cpu(), float(layer.scaling[CHECK]))
+        _remove(module, CHECK)
+    return found
+
+
+def _remove(module: Any, adapter: str) -> None:
+    """Take one adapter off; diffusers' and transformers' models name this differently."""
+    remove = module.delete_adapters if hasattr(module, "delete_adapters") else module.delete_adapter
+    remove(adapter)
+    module.set_adapter(lora.ADAPTER)
+
+
+def loaded_by_webui(path: Path, names: list[str]) -> Factors:
+    """down, up and scale of each module as kohya's own loader finds them: by the names of the model's modules."""
+    return kohya.factors(load_file(path), names)
+
+
+def check_equal(wanted: Factors, found: Factors, file: str) -> None:
+    """Compare ΔW of every module.
+
+    Raises:
+        AdapterError: another number of modules, or a ΔW that differs by more than fp16 rounding.
+    """
+    if wanted.keys() != found.keys():
+        differing = sorted(wanted.keys() ^ found.keys())
+        raise AdapterError(
+            f"{file} reads back with {len(found)} modules instead of {len(wanted)}, e.g. {differing[0]}: "
+            "nothing is published"
+        )
+    for name, parts in wanted.items():
+        right, read = lora.delta(*parts), lora.delta(*found[name])
+        limit = TOLERANCE * float(right.abs().max()) + _underflow(parts)
+        difference = float((right - read).abs().max())
+        if not difference <= limit:
+            raise AdapterError(
+                f"{file}: ΔW of {name} reads back {difference:.3g} off (limit {limit:.3g}): nothing is published"
+            )
+
+
+def _underflow(parts: tuple[Tensor, Tensor, float]) -> float:
+    """What fp16's smallest steps (2⁻²⁴) may add: each factor's, times the other's sum over the rank."""
+    down, up, factor = parts
+    steps = 2.0**-24 * (float(down.flatten(1).abs().sum(0).max()) + float(up.flatten(1).abs().sum(1).max()))
+    return factor * steps
+
+
+def export(
+    pipe: StableDiffusionPipeline,
+    adapter: dict[str, Tensor],
+    settings: Train,
+    files: tuple[Path, str],
+    metadata: dict[str, str],
+) -> tuple[Path, Path]:
+    """Write both files into a folder (`files`: folder, name of the kohya file) and prove them; returns their paths.
+
+    Raises:
+        AdapterError: a weight is not finite or too large for fp16, or a file reads back differently.
+    """
+    for name, value in adapter.items():
+        if not value.to(torch.float16).isfinite().all():
+            raise AdapterError(f"{name} is not finite in fp16: training has diverged; lower train.learning_rate")
+    folder, kohya_name = files
+    first = write_diffusers(folder, pipe, adapter)
+    second = write_kohya(folder / kohya_name, adapter, settings, metadata)
+    wanted = expected(adapter, settings)
+    check_equal(wanted, loaded_by_diffusers(pipe, first), first.name)
+    check_equal(wanted, loaded_by_webui(second, list(wanted)), second.name)
+    return first, second

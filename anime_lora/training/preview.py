@@ -1,0 +1,72 @@
+"""Validation pictures while training: a short sampling of the adapter as it is, from seeds of its own."""
+
+import io
+from pathlib import Path
+
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from anime_lora.files import write_bytes
+from anime_lora.training.run import Run
+from anime_lora.training.stop import Stop
+
+
+def draw_strip(run: Run, path: Path, stop: Stop) -> None:
+    """Draw the validation prompt for each seed and write the pictures side by side as one PNG.
+
+    The PNG carries the `parameters` text that A1111 reads, for its first picture.
+    """
+    seeds = [run.settings.seed + i for i in range(run.settings.validation_images)]
+    drawn = [sample(run, run.settings.validation_prompt, seed, stop) for seed in seeds]
+    height, width = drawn[0].height, drawn[0].width
+    strip = Image.new("RGB", (width * len(drawn), height))
+    for place, picture in enumerate(drawn):
+        strip.paste(picture, (place * width, 0))
+    text = PngInfo()
+    text.add_text("parameters", parameters(run, seeds[0]))
+    buffer = io.BytesIO()
+    strip.save(buffer, "png", pnginfo=text)
+    write_bytes(path, buffer.getvalue())
+
+
+def parameters(run: Run, seed: int) -> str:
+    """Prompt and settings as A1111 writes them into its PNGs."""
+    settings = run.settings
+    size = run.batches.latents.size
+    return (
+        f"{settings.validation_prompt}\nSteps: {settings.validation_steps}, Sampler: DPM++ 2M, "
+        f"CFG scale: {settings.validation_guidance}, Seed: {seed}, Size: {size}x{size}"
+    )
+
+
+@torch.no_grad()
+def sample(run: Run, prompt: str, seed: int, stop: Stop) -> Image.Image:
+    """One picture by DPM++ 2M with classifier-free guidance; the noise is torch's for `seed` on the CPU, as webuis'."""
+    unet, settings = run.pipe.unet, run.settings
+    scheduler = DPMSolverMultistepScheduler.from_config(
+        run.pipe.scheduler.config, prediction_type=run.batches.prediction
+    )
+    scheduler.set_timesteps(settings.validation_steps, device=run.accelerator.device)
+    side = run.batches.latents.size // run.pipe.vae_scale_factor
+    shape = (1, unet.config.in_channels, side, side)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(run.accelerator.device)
+    x = x * scheduler.init_noise_sigma
+    with run.precision():
+        conditioning = run.batches.texts(["", prompt]).to(unet.dtype)
+    for t in scheduler.timesteps:
+        if run.accelerator.num_processes == 1:
+            stop.check()
+        both = scheduler.scale_model_input(torch.cat([x, x]), t).to(unet.dtype)
+        with run.precision():
+            without, asked = unet(both, t, conditioning, return_dict=False)[0].float().chunk(2)
+        x = scheduler.step(without + settings.validation_guidance * (asked - without), t, x, return_dict=False)[0]
+    return _decoded(run, x)
+
+
+def _decoded(run: Run, latents: Tensor) -> Image.Image:
+    image = run.pipe.vae.decode(latents.float() / run.batches.scaling, return_dict=False)[0][0]
+    values = ((image / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return Image.fromarray(values)

@@ -1,0 +1,51 @@
+"""Prior preservation: pictures the base itself draws of the class, so that training does not lose what it knew."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from anime_lora.files import write_bytes
+from anime_lora.progress import track
+from anime_lora.training import preview
+from anime_lora.training.epoch import judged_weights
+from anime_lora.training.pictures import Picture
+from anime_lora.training.run import Run
+from anime_lora.training.stop import Stop
+from anime_lora.training.visits import number
+
+
+def class_pictures(run: Run, cache: Path, stop: Stop) -> list[Picture]:
+    """`train.prior_images` pictures of `train.prior_prompt`; drawn once per base and settings, then from `cache`, a
+    folder of this base.
+
+    Called before training: the adapters change nothing yet, so the base alone draws.
+    """
+    settings = run.settings
+    if settings.prior_images == 0:
+        return []
+    sampling = (settings.validation_steps, settings.validation_guidance, run.batches.latents.size)
+    key = f"{number('prior folder', settings.prior_prompt, *sampling):016x}"
+    files = [cache / key / f"{i:05d}.png" for i in range(settings.prior_images)]
+    if run.accelerator.is_main_process:
+        missing = [(i, file) for i, file in enumerate(files) if not file.is_file()]
+        with judged_weights(run):
+            for i, file in track(missing, "train", "draw class pictures", len(missing), unit="picture"):
+                seed = number("prior", i) % 2**32
+                write_bytes(file, _png(preview.sample(run, settings.prior_prompt, seed, stop)))
+    run.accelerator.wait_for_everyone()
+    return [_picture(file, settings.prior_prompt) for file in files]
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()
+
+
+def _picture(file: Path, prompt: str) -> Picture:
+    with Image.open(file) as image:
+        digest = hashlib.sha256(np.asarray(image.convert("RGB")).tobytes()).hexdigest()
+    return Picture(digest, file, prompt, "prior", digest, f"class picture {file.name}")

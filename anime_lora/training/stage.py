@@ -1,0 +1,161 @@
+"""The train stage: dataset and base in; adapter in two formats, record, curves and sample strips out."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from anime_lora import __version__, paths
+from anime_lora.errors import TrainingError
+from anime_lora.files import fresh_folder, link_or_copy
+from anime_lora.params.section import Base, Compute, Concept
+from anime_lora.params.train import Train
+from anime_lora.training import launch, machine, metadata, prior, record
+from anime_lora.training.base import configs_hash, load_pipeline, locate, weights_hash
+from anime_lora.training.captions import truncated
+from anime_lora.training.checkpoint import room_on_disk
+from anime_lora.training.epoch import adapter_file, strip_file
+from anime_lora.training.export import export, write_kohya
+from anime_lora.training.latents import Latents
+from anime_lora.training.loop import train_epochs
+from anime_lora.training.pictures import Picture, dataset_hash, of_split, read_pictures
+from anime_lora.training.resume import restore
+from anime_lora.training.run import Run, assemble, fingerprint
+from anime_lora.training.state import State
+from anime_lora.training.stop import Stop, listening
+
+NO_EFFECT = {"checkpoint_every", "keep_checkpoints", "keep_epochs", "max_bad_steps"}
+"""Settings that do not change the adapter: a run goes on when they change."""
+
+
+def train(  # noqa: PLR0917  the door: four sections, three folders
+    settings: Train,
+    concept: Concept,
+    base: Base,
+    compute: Compute,
+    organize: Path = paths.ORGANIZE,
+    out: Path = paths.TRAIN,
+    cache: Path = paths.CACHE,
+) -> None:
+    """Train the LoRA and publish its best epoch into `out`; work in progress lives under `cache`.
+
+    Raises:
+        AnimeLoraError: the dataset, base, settings or machine do not allow it; `out` is then as it was.
+        SystemExit: code 75 after SIGTERM or SIGINT, with the work saved.
+    """
+    device = machine.device_name(compute)
+    machine.check(settings, device)
+    pictures = read_pictures(organize)
+    base_path = locate(base)
+    if compute.processes > 1 and not machine.launched():
+        launch.relaunch(compute.processes, device)
+        return
+    facts: dict[str, Any] = {
+        "version": __version__,
+        "params": settings.model_dump(exclude=NO_EFFECT),
+        "concept": concept.model_dump(),
+        "base": {
+            "model": metadata.model_name(base),
+            "resolution": base.resolution,
+            "weights_sha256": weights_hash(base_path),
+            "configs_sha256": configs_hash(base_path),
+        },
+        "dataset": _dataset_facts(pictures),
+    }
+    mark = fingerprint(**{key: value for key, value in facts.items() if key != "version"})
+    facts["params_sha256"] = fingerprint(params=facts["params"])
+    with machine.deterministic(device), listening() as stop:
+        run = _prepared(settings, base, base_path, device, (cache, mark))
+        _cache_pictures(run, pictures, cache / "prior" / facts["base"]["weights_sha256"][:16], stop)
+        state = restore(run)
+        train_epochs(run, state, stop)
+        if run.accelerator.is_main_process:
+            with room_on_disk("the adapter", out), fresh_folder(out) as folder:
+                publish(run, state, folder, facts, (concept, base))
+            shutil.rmtree(run.folder)
+        run.accelerator.wait_for_everyone()
+
+
+def _dataset_facts(pictures: list[Picture]) -> dict[str, Any]:
+    counts = {split: len(of_split(pictures, split)) for split in ("train", "holdout")}
+    return {"sha256": dataset_hash(pictures), **counts}
+
+
+def _prepared(settings: Train, base: Base, path: Path, device: str, work: tuple[Path, str]) -> Run:
+    """The run on its loaded base; says when unfinished work of other settings lies about."""
+    cache, mark = work
+    accelerator = machine.accelerator(settings, device)
+    folder = cache / "train" / mark[:16]
+    others = sorted(other.name for other in (cache / "train").glob("*") if other.name != folder.name)
+    if others and not folder.exists() and accelerator.is_main_process:
+        print(
+            f"params, data or base differ from the unfinished run in {cache / 'train' / others[0]}: starting anew "
+            "(delete that folder if it is not wanted any more)",
+            flush=True,
+        )
+    pipe = load_pipeline(path, machine.DTYPES[settings.precision])
+    side = pipe.unet.config.sample_size * pipe.vae_scale_factor
+    if base.resolution % (pipe.vae_scale_factor * 8) and base.resolution != side:
+        raise TrainingError(
+            f"base.resolution is {base.resolution}, but the base works in steps of {pipe.vae_scale_factor * 8} pixels; "
+            f"its own is {side}"
+        )
+    return assemble(pipe, settings, accelerator, Latents(cache / "latents", pipe.vae, base.resolution), (folder, mark))
+
+
+def _cache_pictures(run: Run, pictures: list[Picture], folder: Path, stop: Stop) -> None:
+    """Fill the latent cache (first process only) and give the run its pictures; `folder` keeps class pictures."""
+    run.pictures = sorted(pictures, key=lambda picture: picture.id)
+    if run.accelerator.is_main_process:
+        long = truncated(run.pipe.tokenizer, [picture.text for picture in pictures])
+        if long:
+            limit = run.pipe.tokenizer.model_max_length
+            print(
+                f"warning: {len(long)} captions are longer than {limit} tokens; the rest is not read: {long[0][:60]}…"
+            )
+    run.pictures += prior.class_pictures(run, folder, stop)
+    if run.accelerator.is_main_process:
+        trained = [picture for picture in run.pictures if picture.split != "holdout"]
+        run.batches.latents.fill(of_split(pictures, "holdout"), [False], stop.check)
+        run.batches.latents.fill(trained, [False, True] if run.settings.flip else [False], stop.check)
+    run.accelerator.wait_for_everyone()
+
+
+def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: tuple[Concept, Base]) -> None:
+    """Write everything the stage promises into `folder`."""
+    concept, base = names
+    epoch, reason = record.choose(state.epochs)
+    last = state.epochs[-1]["epoch"]
+    name = f"{concept.trigger}_{concept.class_name}.safetensors"
+    lineage = metadata.lineage(facts["dataset"]["sha256"], facts["params_sha256"], facts["base"]["weights_sha256"])
+
+    def written(number: int, target: Path, file: str) -> tuple[Path, Path]:
+        described = metadata.describe(run, state, number, concept, base)
+        spec = metadata.model_spec(run, concept, strip_file(run.folder, number))
+        adapter = load_file(adapter_file(run.folder, number))
+        return export(run.pipe, adapter, run.settings, (target, file), {**described, **spec, **lineage})
+
+    first, second = written(epoch, folder, name)
+    written(last, folder / "last", name)
+    for row in state.epochs:
+        link_or_copy(strip_file(run.folder, row["epoch"]), strip_file(folder, row["epoch"]))
+    if run.settings.keep_epochs:
+        for row in state.epochs[1:]:
+            target = folder / "epochs" / f"epoch-{row['epoch']:02d}.safetensors"
+            described = metadata.describe(run, state, row["epoch"], concept, base)
+            adapter = load_file(adapter_file(run.folder, row["epoch"]))
+            write_kohya(target, adapter, run.settings, {**described, **lineage})
+    record.write_curves(folder, state)
+    found = {
+        **facts,
+        "epoch": epoch,
+        "reason": reason,
+        "last_epoch": last,
+        "epochs": state.epochs,
+        "bad_steps": state.bad,
+    }
+    found |= {"steps": state.step, "stopped_early": state.stopped_early}
+    made = record.write_record(folder, found, {"diffusers": first, "kohya": second})
+    record.write_card(folder, made, strip_file(Path(), epoch).as_posix())
+    print(f"published epoch {epoch}: {reason}", flush=True)
