@@ -15,8 +15,7 @@ class Evaluate(Section):
     encoders: tuple[Text, ...]
     bootstrap: int = Field(ge=100, le=1_000_000)
     seed: int = Field(ge=0)
-    attributes: dict[str, tuple[Text, ...]]
-    attribute_text: str = Field(pattern=r"\{value\}")
+    attributes: dict[str, dict[str, Text]]
     domains: dict[str, Text]
     style_domain: Text
     max_memorisation: float = Field(ge=0.5, le=1)

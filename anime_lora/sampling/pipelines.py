@@ -30,6 +30,8 @@ class Artist:
         self.device, self.dtype = device, torch.float32 if device == "cpu" else torch.float16
         self.size = base.resolution
         self.text: StableDiffusionPipeline = load_pipeline(path, self.dtype).to(device)
+        self.text.unet.to(memory_format=torch.channels_last)
+        self.text.vae.to(memory_format=torch.channels_last)
         self.image = StableDiffusionImg2ImgPipeline(**self.text.components, requires_safety_checker=False)
         self.image.set_progress_bar_config(disable=True)
         scheduler = self.text.scheduler
