@@ -1,72 +1,21 @@
-"""A tiny random Stable Diffusion in the real layout, and a dataset of six drawn pictures, for the whole session."""
+"""The tiny base and dataset, made once per session; one thread, so that results do not depend on the machine."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from PIL import Image
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from anime_lora.files import write_jsonl
-from anime_lora.params.document import read_document
-from anime_lora.params.section import Base, Compute, Concept
-from anime_lora.params.train import Train
-
-ROOT = Path(__file__).parents[2]
-SIDE = 64
+from training.tiny import make_run, tiny_pipeline, train_tiny, write_dataset
 
 
-def byte_tokenizer() -> CLIPTokenizer:
-    """CLIP's byte-pair tokenizer with no merges: every byte is a token."""
-    kept = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    spare = [256 + i for i in range(256 - len(kept))]
-    letters = [chr(code) for code in kept + spare]
-    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=77)
-
-
-def tiny_pipeline() -> StableDiffusionPipeline:
-    """Random weights from a fixed seed; 64 px pictures, latents 4x8x8."""
-    torch.manual_seed(0)
-    tokenizer = byte_tokenizer()
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=37,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=32,
-        attention_head_dim=2,
-        norm_num_groups=8,
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
-        norm_num_groups=4,
-        sample_size=SIDE,
-    )
-    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
-    parts = {"vae": vae, "text_encoder": CLIPTextModel(text), "tokenizer": tokenizer, "unet": unet}
-    none: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    return StableDiffusionPipeline(scheduler=scheduler, **parts, **none)
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums are split by thread: golden numbers need a fixed count."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -77,64 +26,21 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_dataset(folder: Path, count: int = 6, holdout: int = 2) -> Path:
-    """An organized dataset of `count` training and `holdout` held-out pictures of coloured squares."""
-    rows = []
-    for i in range(count + holdout):
-        random = np.random.default_rng(i)
-        pixels = np.full((SIDE, SIDE, 3), random.integers(0, 255, 3), np.uint8)
-        pixels[16:48, 16:48] = random.integers(0, 255, 3)
-        name = hashlib.sha256(bytes([i])).hexdigest()
-        file = folder / "t_c" / f"{name}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(file)
-        rows.append(
-            {
-                "file_name": file.name,
-                "file": f"t_c/{file.name}",
-                "text": f"t c, colour {i}, square",
-                "id": name,
-                "split": "holdout" if i >= count else "train",
-                "cluster": name,
-                "pixel_sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
-            }
-        )
-    write_jsonl(folder / "metadata.jsonl", sorted(rows, key=lambda row: str(row["file_name"])))
-    return folder
-
-
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An organized dataset: six training pictures, two held out."""
     return write_dataset(tmp_path_factory.mktemp("organize"))
 
 
-def train_settings(**changes: Any) -> Train:
-    """The project's own `train` section, small enough for the tiny base."""
-    small = {"rank": 2, "alpha": 4.0, "epochs": 2, "batch_size": 2, "validation_images": 1, "validation_steps": 2}
-    values = {**read_document(ROOT / "params.yaml")["train"], **small, "heldout_images": 2, **changes}
-    return Train.model_validate_json(json.dumps(values))
-
-
-CONCEPT = Concept(trigger="t", class_name="c", instance_prompt="t c portrait")
-COMPUTE = Compute(device="cpu", workers=1, dask_address=None, processes=1)
+@pytest.fixture
+def make(tmp_path: Path, tiny_base: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Makes a run on the tiny base; keywords change settings."""
+    monkeypatch.chdir(tmp_path)
+    return lambda **changes: make_run(tiny_base, dataset, tmp_path, **changes)
 
 
 @pytest.fixture
-def stage(
-    tmp_path: Path, tiny_base: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Path]]:
+def stage(tmp_path: Path, tiny_base: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
     """Runs the train stage in a temporary project and returns its output folder; keywords change settings."""
-    from anime_lora.training.stage import train
-
     monkeypatch.chdir(tmp_path)
-
-    def run(out: str = "train", cache: str = ".cache", organize: Path = dataset, **changes: Any) -> Path:
-        base = Base(model=str(tiny_base), revision=None, resolution=SIDE)
-        train(train_settings(**changes), CONCEPT, base, COMPUTE, organize, tmp_path / out, tmp_path / cache)
-        return tmp_path / out
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield run
-    torch.set_num_threads(before)
+    return lambda out="train", organize=dataset, **changes: train_tiny(tiny_base, organize, tmp_path, out, **changes)
