@@ -56,3 +56,93 @@ picture = {"file": "../validate-sample/grids/base-lora.png",   # full size
            "preview": "../validate-sample/grids/base-lora.webp" | null,   # <= 300 KB; embed this one
            "label": "short title", "alt": "what is seen", "width": 1200, "height": 640}
 """
+
+from collections.abc import Callable
+from typing import Any
+
+import anime_lora
+from anime_lora.evaluation.findings import Findings
+from anime_lora.evaluation.verdict import NOT_MEASURABLE, NOT_SHOWN, SHOWN
+from anime_lora.evaluation.wording import number, percent
+
+HEADLINES = {
+    SHOWN: "The style was learned",
+    NOT_SHOWN: "The style was not learned",
+    NOT_MEASURABLE: "The style could not be measured",
+}
+CARDS = (
+    ("Style S", "style", "0 is the base, 1 is as close as real pictures are to each other", number),
+    ("Seen as the style", "domain.lora", "share of pictures that the encoder takes for the style", percent),
+    ("Attributes as asked", "features.accuracy", "share of what prompts ask for that is seen", percent),
+    ("Identity at 0.65", "strength.at_0.65.identity", "cosine of img2img picture and source", number),
+    ("Memorisation A", "memorisation.lora", "0.5 is no copying, 1 is copies only", number),
+)
+NOTES = [
+    "Every comparison is paired: same prompt, same noise, with and without the LoRA.",
+    "Intervals are 95 % cluster bootstraps over prompts or sources, then seeds, widened for few clusters.",
+    "Style S: mean cosine to held-out style pictures, 0 at the base, 1 at those pictures' own likeness.",
+    "CMMD is the unbiased form (U-statistic, Gaussian kernel, bandwidth 10, times 1000): 0 on average for equal sets.",
+    "Memorisation A: chance that the nearest training picture is closer than the nearest held-out one, same-size sets.",
+    "The epoch was chosen on other noise than the pictures here are drawn from.",
+]
+
+
+def content(
+    found: Findings,
+    claims: list[dict[str, Any]],
+    exhibits: dict[str, list[dict[str, Any]]],
+    record: dict[str, Any],
+    lineage: dict[str, str],
+) -> dict[str, Any]:
+    """The report's dict.
+
+    Args:
+        found: all numbers.
+        claims: rows of `claims.judge`.
+        exhibits: galleries, curves and tables.
+        record: training's record.json, with `concept`.
+        lineage: label and value of what the numbers come from.
+    """
+    params, dataset, base = (record.get(name, {}) for name in ("params", "dataset", "base"))
+    concept, pictures = record.get("concept", {}), exhibits["galleries"]
+    traced = {**lineage, "Code": f"anime_lora {anime_lora.__version__}"}
+    return {
+        "version": 1,
+        "title": f"{concept.get('trigger', 'LoRA')} {concept.get('class_name', '')}".strip(),
+        "subtitle": f"LoRA of rank {params.get('rank', '?')} on {base.get('model', 'the base')}, "
+        f"epoch {record.get('epoch', '?')}, {dataset.get('train', '?')} pictures",
+        "verdict": verdict(claims),
+        "hero": pictures[0]["pictures"][0] if pictures else None,
+        "key_numbers": [card for card in (_card(found, *entry) for entry in CARDS) if card],
+        "claims": claims,
+        **exhibits,
+        "confusions": found.confusions,
+        "skipped": [{"what": one.what, "reason": one.reason} for one in found.skipped],
+        "notes": NOTES,
+        "lineage": [{"label": label, "value": value} for label, value in traced.items()],
+    }
+
+
+def verdict(claims: list[dict[str, Any]]) -> dict[str, Any]:
+    """The headline: the style claim first, then how many claims stand."""
+    style = next(claim for claim in claims if claim["id"] == "style")
+    of = {kind: [claim for claim in claims if claim["verdict"] == kind] for kind in HEADLINES}
+    sentences = [style["reason"], f"{len(of[SHOWN])} of {len(claims)} claims are shown."]
+    for kind in (NOT_SHOWN, NOT_MEASURABLE):
+        named = "; ".join(claim["claim"][0].lower() + claim["claim"][1:] for claim in of[kind])
+        sentences += [f"{kind.capitalize()}: {named}."] if named else []
+    level = "bad" if style["verdict"] == NOT_SHOWN else "mixed"
+    if style["verdict"] == SHOWN and len(of[NOT_SHOWN]) <= 1:
+        level = "good"
+    return {"level": level, "headline": HEADLINES[style["verdict"]], "sentences": sentences}
+
+
+def _card(found: Findings, label: str, name: str, hint: str, shown: Callable[[float], str]) -> dict[str, Any] | None:
+    estimate = found.get(name)
+    if estimate is None:
+        return None
+    interval = None if estimate.low is None else [estimate.low, estimate.high]
+    return {
+        "id": name.split(".", maxsplit=1)[0], "label": label, "value": estimate.value, "text": shown(estimate.value),
+        "interval": interval, "n": estimate.n, "hint": hint,
+    }  # fmt: skip

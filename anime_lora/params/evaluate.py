@@ -20,4 +20,6 @@ class Evaluate(Section):
     style_domain: Text
     max_memorisation: float = Field(ge=0.5, le=1)
     max_drift: float = Field(gt=0, le=1)
+    min_diversity: float = Field(ge=0, le=1)
+    min_sharpness: float = Field(ge=0, le=1)
     champion: str | None

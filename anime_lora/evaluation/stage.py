@@ -1,0 +1,125 @@
+"""evaluate: pictures become numbers, numbers become verdicts, and both become one page."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from anime_lora import paths
+from anime_lora.errors import EvaluationError
+from anime_lora.evaluation import report
+from anime_lora.evaluation.album import Album, encode, load_dataset, load_drawn, load_sources
+from anime_lora.evaluation.claims import judge
+from anime_lora.evaluation.content import content
+from anime_lora.evaluation.encoders import Encoder, load_encoders
+from anime_lora.evaluation.exhibits import curves, galleries, tables
+from anime_lora.evaluation.findings import Findings, plain
+from anime_lora.evaluation.measure import judging, measure
+from anime_lora.evaluation.nearest import nearest
+from anime_lora.evaluation.plots import read_heldout, write_csv
+from anime_lora.files import fresh_folder, write_json
+from anime_lora.params.evaluate import Evaluate
+from anime_lora.params.section import Base, Compute, Concept
+from anime_lora.progress import Progress
+from anime_lora.sampling.pipelines import pick_device
+
+STAGE = "evaluate"
+TOLD = ("rank", "alpha", "target", "epochs", "learning_rate")
+"""Training params named in the report's lineage."""
+
+
+def evaluate(
+    section: Evaluate,
+    concept: Concept,
+    base: Base,
+    compute: Compute,
+    *,
+    samples: Path = paths.VALIDATE_SAMPLE,
+    dataset: Path = paths.ORGANIZE,
+    train: Path = paths.TRAIN,
+    out: Path = paths.EVALUATE,
+) -> None:
+    """Measure the drawn pictures; write metrics, claims, scores (.json), plots/, grids/, report.json and report.html.
+
+    Raises:
+        AnimeLoraError: pictures or dataset are missing or damaged. A missing encoder is no error: it is reported.
+    """
+    suite, checks = _read(samples / "suite.json"), _read(samples / "checks.json")
+    record = _read(train / "record.json")
+    encoders, skipped = load_encoders(section.encoders, pick_device(compute.device))
+    training, holdout = load_dataset(dataset)
+    album = Album(
+        load_drawn(samples), load_sources(samples, "sources"), load_sources(samples, "counterparts"),
+        holdout, training, base.resolution, section.bootstrap, section.seed,
+    )  # fmt: skip
+    with Progress(STAGE, "encoding", len(encoders) * len(album.parts()), unit="set") as progress:
+        for encoder in encoders:
+            for part in album.parts():
+                encode(part, encoder, album.size)
+                progress.update()
+    found = measure(album, encoders, checks, suite, section)
+    found.skipped += skipped
+    claims = judge(found, checks, section)
+    heldout = read_heldout(train / "plots" / "heldout.csv")
+    with fresh_folder(out) as folder:
+        _place(folder, found, claims, heldout)
+        if (first := judging(encoders)) is not None:
+            (folder / "grids").mkdir()
+            nearest(album, first, folder / "grids")
+        exhibits = {
+            "galleries": galleries(samples / "grids", folder / "grids", out),
+            "curves": curves(found, heldout, record.get("epoch")),
+            "tables": tables(found),
+        }
+        lineage = _lineage(suite, encoders, record)
+        write_json(folder / "scores.json", {"suite_id": lineage["Suite"], "units": found.units})
+        described = content(found, claims, exhibits, {"concept": concept.model_dump(), **record}, lineage)
+        write_json(folder / "report.json", described)
+        report.write_report(folder, described)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON object an earlier stage wrote.
+
+    Raises:
+        EvaluationError: it is not there or damaged.
+    """
+    try:
+        value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{file} cannot be read: run `dvc repro validate-sample` first") from error
+    return value
+
+
+def _place(folder: Path, found: Findings, claims: list[dict[str, Any]], heldout: list[dict[str, float]]) -> None:
+    """metrics.json for `dvc metrics`, claims.json, and one CSV per curve for `dvc plots`."""
+    numbers: dict[str, Any] = {name: plain(one) for name, one in found.numbers.items() if one.value == one.value}
+    verdicts = {claim["id"]: claim["verdict"] for claim in claims}
+    losses = [row["heldout"] for row in heldout if "heldout" in row]
+    best = {"heldout_loss": {"value": min(losses), "base": losses[0]}} if losses else {}
+    write_json(folder / "metrics.json", {**numbers, **best, "claims": verdicts})
+    write_json(folder / "claims.json", claims)
+    for name, rows in {**found.curves, "heldout": heldout}.items():
+        if rows:
+            write_csv(folder / "plots" / f"{name}.csv", rows)
+
+
+def _lineage(suite: dict[str, Any], encoders: list[Encoder], record: dict[str, Any]) -> dict[str, str]:
+    """Where the numbers come from. The suite's id covers drawing and encoders: only equal ids are comparable."""
+    weights = {encoder.name: encoder.identity for encoder in encoders}
+    text = json.dumps([suite["suite_id"], weights], sort_keys=True)
+    params, data = record.get("params", {}), record.get("dataset", {})
+    return {
+        "Suite": hashlib.sha256(text.encode()).hexdigest(),
+        "Adapter": "sha256 " + str(suite["adapters"].get("style")),
+        "Base": f"{record.get('base', {}).get('model', '?')}, weights {suite['identity']['base']}",
+        "Sampler": suite["identity"]["sampler"],
+        "Dataset": f"{data.get('train', '?')} trained, sha256 {str(data.get('sha256', '?'))[:16]}",
+        "Encoders": ", ".join(f"{name} {mark}" for name, mark in weights.items()) or "none",
+        "Training": ", ".join(
+            f"{name} {params[name]}"
+            for name in ("rank", "alpha", "target", "epochs", "learning_rate")
+            if name in params
+        ),
+        "Published": f"epoch {record.get('epoch', '?')}: {record.get('reason', '')}",
+    }
