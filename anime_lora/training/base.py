@@ -143,7 +143,8 @@ def load_pipeline(path: Path, dtype: torch.dtype = torch.float32) -> StableDiffu
     pipe.set_progress_bar_config(disable=True)
     for module in (pipe.unet, pipe.vae, pipe.text_encoder):
         module.eval().requires_grad_(False)
-    pipe.vae.to(torch.float32)
+    if pipe.vae.dtype != torch.float32:  # a single file comes in one dtype
+        pipe.vae.to(torch.float32)
     return pipe
 
 

@@ -1,0 +1,156 @@
+"""Steps: true accumulation, clipping, guards, and twenty golden losses."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from anime_lora.errors import TrainingError
+from anime_lora.training.batches import Visit
+from anime_lora.training.loop import accumulate, note_bad, take_step, train_epochs
+from anime_lora.training.state import State
+from anime_lora.training.stop import Stop
+
+GOLDEN = [
+    1.235446,
+    1.089934,
+    1.172817,
+    0.956339,
+    1.025269,
+    1.006937,
+    0.884811,
+    0.937674,
+    0.856934,
+    0.786206,
+    0.952035,
+    0.766704,
+    0.715986,
+    0.934683,
+    0.884802,
+    0.761658,
+    0.812242,
+    0.774806,
+    0.717594,
+    0.677116,
+]
+
+
+def gradients(make: Callable, count: int, **changes: object) -> list[torch.Tensor]:
+    """The gradient of one group of the first `count` pictures."""
+    run = make(weight_decay=0.0, **changes)
+    for name, parameter in run.pipe.unet.named_parameters():
+        if "lora_B" in name:  # at B = 0 half the gradients are zero
+            torch.nn.init.normal_(parameter, std=0.02, generator=torch.Generator().manual_seed(len(name)))
+    accumulate(run, [Visit(0, picture) for picture in run.pictures[:count]])
+    return [parameter.grad.clone() for parameter in run.parameters]
+
+
+@pytest.mark.parametrize("count", [4, 3])
+def test_micro_batches_do_not_change_the_gradient(make: Callable, count: int) -> None:
+    """Four pictures (or the tail of three) as 4x1, 2x2 or 1x4 give the same mean gradient in fp32."""
+    whole = gradients(make, count, batch_size=4, gradient_accumulation_steps=1)
+    for size in (2, 1):
+        parts = gradients(make, count, batch_size=size, gradient_accumulation_steps=4 // size)
+        for a, b in zip(whole, parts, strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5 * float(a.abs().max()))
+
+
+def test_levers_do_not_change_the_gradient(make: Callable) -> None:
+    """Cached text embeddings, channels_last and gradient checkpointing give the plain path's gradient (rtol 1e-5)."""
+    fast = gradients(make, 4, batch_size=4)
+    checkpointed = gradients(make, 4, batch_size=4, gradient_checkpointing=True)
+    plain = plain_gradients(make)
+    for a, b, c in zip(plain, fast, checkpointed, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5 * float(a.abs().max()))
+        torch.testing.assert_close(c, a, rtol=1e-5, atol=1e-5 * float(a.abs().max()))
+
+
+def plain_gradients(make: Callable) -> list[torch.Tensor]:
+    """The same gradient by the plain way: encode pictures and texts now, NCHW, PEFT as it comes, mean of the batch."""
+    from anime_lora.training import lora, objective
+    from anime_lora.training.latents import pixels
+
+    run = make(batch_size=4)
+    for name, parameter in run.pipe.unet.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02, generator=torch.Generator().manual_seed(len(name)))
+    unet = run.pipe.unet.to(memory_format=torch.contiguous_format).train()
+    for _, layer in lora.layers(unet):
+        layer.cast_input_dtype_enabled = True
+    from anime_lora.training.visits import draw
+
+    drawn = [draw(1, 0, picture.id, (4, 8, 8), 1000) for picture in run.pictures[:4]]
+    with torch.no_grad():
+        posterior = run.pipe.vae.encode(torch.cat([pixels(p.path, 64) for p in run.pictures[:4]])).latent_dist
+        x0 = (posterior.mean + posterior.std * torch.stack([d.posterior for d in drawn])) * run.batches.scaling
+        ids = run.batches.texts.ids([p.text for p in run.pictures[:4]])
+        words = run.pipe.text_encoder(ids)[0]
+    steps, noise = torch.tensor([d.timestep for d in drawn]), torch.stack([d.noise for d in drawn])
+    noisy = objective.noised(x0, noise, run.batches.alphas[steps])
+    torch.nn.functional.mse_loss(unet(noisy, steps, words).sample, noise).backward()
+    return [parameter.grad.clone() for parameter in run.parameters]
+
+
+def test_clipping_bites(make: Callable) -> None:
+    """With a tiny limit the gradient that reaches the optimizer has exactly that length."""
+    run = make(max_grad_norm=1e-4, batch_size=2)
+    run.training_mode(True)
+    take_step(run, State(), run.visits(0)[:2], Stop())
+    length = torch.stack([p.grad.norm() for p in run.parameters if p.grad is not None]).norm()
+    assert float(length) == pytest.approx(1e-4, rel=1e-2)
+
+
+def test_twenty_golden_losses(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first twenty losses on the tiny base: a refactor leaves them."""
+    run = make(epochs=7, batch_size=2, heldout_images=0, learning_rate=1e-2)
+    monkeypatch.setattr("anime_lora.training.epoch.preview.draw_strip", lambda *_: None)
+    for picture in run.pictures:
+        run.batches.latents.get(picture)
+    state = State()
+    train_epochs(run, state, Stop())
+    losses = [row["loss"] for row in state.losses][:20]
+    assert losses == pytest.approx(GOLDEN, rel=2e-4), losses
+
+
+def test_bad_loss_skips_the_update_and_names_the_pictures(make: Callable, capsys: pytest.CaptureFixture) -> None:
+    """A NaN loss leaves weights and optimizer alone, is on record, and training goes on after it."""
+    run = make(batch_size=2)
+    losses = run.losses
+    state, part = State(), run.visits(0)[:2]
+    run.losses = lambda visits: losses(visits) * float("nan")
+    before = run.adapter()
+    row = take_step(run, state, part, Stop())
+    assert row["loss"] is None
+    assert all(torch.equal(before[name], value) for name, value in run.adapter().items())
+    assert not run.optimizer.state
+    assert state.bad[0]["pictures"] == [visit.picture.name for visit in part]
+    assert len(state.bad[0]["timesteps"]) == 2
+    assert part[0].picture.name in capsys.readouterr().out
+    run.losses = losses
+    assert take_step(run, state, part, Stop())["loss"] is not None
+    assert state.bad_in_row == 0
+
+
+def test_bad_steps_in_a_row_stop_training(make: Callable) -> None:
+    """After train.max_bad_steps in a row training ends with the list of pictures."""
+    run = make(max_bad_steps=3)
+    state, part = State(), run.visits(0)[:1]
+    note_bad(run, state, part, settling=False)
+    note_bad(run, state, part, settling=True)
+    note_bad(run, state, part, settling=False)
+    with pytest.raises(TrainingError, match=r"(?s)3 steps in a row.*max_bad_steps.*\.png"):
+        note_bad(run, state, part, settling=False)
+
+
+def test_validation_does_not_perturb_training(make: Callable, tmp_path: object) -> None:
+    """With another validation the losses are bit for bit the same, and the global generator stays untouched."""
+    tables = []
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    for changes in ({"validation_images": 1, "heldout_images": 0}, {"validation_images": 2, "heldout_images": 2}):
+        run, state = make(epochs=2, **changes), State()
+        train_epochs(run, state, Stop())
+        tables.append((state.losses, run.adapter()))
+    assert tables[0][0] == tables[1][0]
+    assert all(torch.equal(value, tables[1][1][name]) for name, value in tables[0][1].items())
+    assert torch.equal(before, torch.get_rng_state())
