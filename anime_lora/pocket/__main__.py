@@ -1,0 +1,40 @@
+"""`python -m anime_lora.pocket`: train the pocket models again, measure them, draw the sample pictures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anime_lora import paths
+from anime_lora.pocket.samples import draw_samples
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+RECIPE = Path(__file__).with_name("recipe.yaml")
+BASE = Path("data/base")
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="base, scorer or all")] = "all",
+    recipe: Path = RECIPE,
+    work: Path = paths.CACHE / "pocket",
+    out: Path = BASE,
+) -> None:
+    """Train the pocket base and the scorer as the recipe says; a killed run goes on where it was."""
+    from anime_lora.pocket.recipe import Kitchen, read_recipe
+
+    kitchen = Kitchen(read_recipe(recipe), work, out)
+    if model in {"scorer", "all"}:
+        kitchen.scorer()
+    if model in {"base", "all"}:
+        kitchen.base()
+
+
+@app.command()
+def samples(out: Path = Path("data/samples")) -> None:
+    """Draw the sample pictures, byte for byte as they lie in the repository."""
+    draw_samples(out)
+
+
+if __name__ == "__main__":
+    app()

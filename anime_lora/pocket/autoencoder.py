@@ -1,0 +1,79 @@
+"""The pocket autoencoder: trained on crops, then folded so that each latent channel has mean 0 and deviation 1."""
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from anime_lora.pocket import models
+from anime_lora.pocket.fit import Loss, Plan, fit
+
+WHOLE = 0.25
+"""Share of steps on a whole picture instead of crops: group norm must see what it will be used on."""
+
+
+def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
+    """(n, h, w, 3) bytes to (n, 3, h, w) floats in -1..1."""
+    return (torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
+        memory_format=torch.channels_last
+    )
+
+
+def train_autoencoder(pictures: NDArray[np.uint8], plan: Plan, batch: int, crop: int, kl: float) -> AutoencoderKL:
+    """Learn to reproduce crops of `crop` pixels; returns the model with normalised latents."""
+    torch.manual_seed(plan.seed)
+    model = models.autoencoder().to(memory_format=torch.channels_last)
+    for block in model.modules():
+        if isinstance(block, ResnetBlock2D):
+            nn.init.zeros_(block.conv2.weight)
+    fit(model, _loss(model, pictures, batch, crop, kl), plan)
+    normalise(model, encode(model, pictures[:: max(1, len(pictures) // 400)]))
+    return model
+
+
+def _loss(model: AutoencoderKL, pictures: NDArray[np.uint8], batch: int, crop: int, kl: float) -> Loss:
+    side = pictures.shape[1]
+
+    def loss(generator: torch.Generator) -> Tensor:
+        whole = bool(torch.rand((), generator=generator) < WHOLE)
+        count, width = (1, side) if whole else (batch, crop)
+        rows = torch.randint(len(pictures), (count,), generator=generator).tolist()
+        corners = torch.randint(side - width + 1, (count, 2), generator=generator).tolist()
+        crops = [pictures[i, y : y + width, x : x + width] for i, (y, x) in zip(rows, corners, strict=True)]
+        real = to_tensor(np.stack(crops))
+        posterior = model.encode(real).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=generator)
+        drawn = model.decode(posterior.mean + posterior.std * noise).sample
+        return reconstruction(drawn, real) + kl * posterior.kl().mean()
+
+    return loss
+
+
+def reconstruction(drawn: Tensor, real: Tensor) -> Tensor:
+    """Mean absolute error, plus that of the horizontal and vertical differences, plus the squared error, (n, 3, h, w)."""
+    miss = drawn - real
+    edges = miss.diff(dim=-1).abs().mean() + miss.diff(dim=-2).abs().mean()
+    return miss.abs().mean() + edges + 2 * miss.square().mean()
+
+
+@torch.no_grad()
+def encode(model: AutoencoderKL, pictures: NDArray[np.uint8], batch: int = 16) -> Tensor:
+    """Posterior means, (n, channels, h / 16, w / 16)."""
+    means = [model.encode(to_tensor(pictures[i : i + batch])).latent_dist.mean for i in range(0, len(pictures), batch)]
+    return torch.cat(means)
+
+
+@torch.no_grad()
+def normalise(model: AutoencoderKL, latents: Tensor) -> None:
+    """Fold mean and deviation of `latents` per channel into the two 1x1 convolutions around the bottleneck."""
+    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    channels = len(mean)
+    quant, post = model.quant_conv, model.post_quant_conv
+    post.bias += post.weight[:, :, 0, 0] @ mean
+    post.weight *= deviation[None, :, None, None]
+    quant.weight[:channels] /= deviation[:, None, None, None]
+    quant.bias[:channels] = (quant.bias[:channels] - mean) / deviation
+    quant.bias[channels:] -= 2 * deviation.log()
+    model.register_to_config(scaling_factor=1.0)

@@ -1,0 +1,87 @@
+"""The pocket UNet and its text tower, trained together on cached latents."""
+
+import string
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from anime_lora.pocket import models
+from anime_lora.pocket.captions import caption
+from anime_lora.pocket.corpus import Corpus
+from anime_lora.pocket.fit import Loss, Plan, fit
+from anime_lora.pocket.tokenizer import PROSE
+
+
+class Drawer(nn.Module):
+    """UNet and text tower as one trainable."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.unet: UNet2DConditionModel = models.unet().to(memory_format=torch.channels_last)
+        self.text_encoder: CLIPTextModel = models.text_encoder(tokenizer)
+
+    def forward(self, noisy: Tensor, time: Tensor, captions: list[str]) -> Tensor:
+        """Predicted noise for latents (n, c, h, w) at time steps (n,)."""
+        return self.unet(noisy, time, self.text_encoder(tokens(self.tokenizer, captions))[0]).sample
+
+
+def tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    """Token ids, (n, 77), padded and cut as a pipeline does."""
+    padded = tokenizer(captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt")
+    return padded.input_ids
+
+
+def train_drawer(latents: Tensor, corpus: Corpus, tokenizer: CLIPTokenizer, plan: Plan, recipe: dict[str, float]) -> Drawer:
+    """Learn to draw `latents` (n, c, h, w) from captions of `corpus`."""
+    torch.manual_seed(plan.seed)
+    drawer = Drawer(tokenizer)
+    fit(drawer, _loss(drawer, latents, corpus, recipe), plan)
+    return drawer
+
+
+def _loss(drawer: Drawer, latents: Tensor, corpus: Corpus, recipe: dict[str, float]) -> Loss:
+    alphas = models.scheduler().alphas_cumprod
+    batch = int(recipe["batch"])
+
+    def loss(generator: torch.Generator) -> Tensor:
+        rows = torch.randint(len(latents), (batch,), generator=generator)
+        words = np.random.Generator(np.random.PCG64(int(torch.randint(2**62, (), generator=generator))))
+        captions = [_caption(corpus, int(row), words, recipe) for row in rows]
+        time = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
+        time = (time * len(alphas)).long().clamp(max=len(alphas) - 1)
+        clean, noise = latents[rows], torch.randn((batch, *latents.shape[1:]), generator=generator)
+        alpha = alphas[time][:, None, None, None]
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        miss = (drawer(noisy, time, captions) - noise).square().mean((1, 2, 3))
+        return (min_snr(alphas[time], recipe["gamma"]) * miss).mean()
+
+    return loss
+
+
+def min_snr(alpha: Tensor, gamma: float) -> Tensor:
+    """Weights min(SNR, γ)/SNR of epsilon prediction (Hang et al. 2023), for cumulative alphas (n,)."""
+    snr = alpha / (1 - alpha)
+    return snr.clamp(max=gamma) / snr
+
+
+def _caption(corpus: Corpus, row: int, rng: np.random.Generator, recipe: dict[str, float]) -> str:
+    """A caption, sometimes none, sometimes with a word that means nothing (as a trigger does before it is learned)."""
+    if rng.random() < recipe["caption_dropout"]:
+        return ""
+    text = caption(corpus.character(row), corpus.domain(row), rng)
+    if rng.random() < recipe["nonsense"]:
+        word = _nonsense(rng)
+        return f"{word} {text}" if rng.random() < 0.6 else f"{text}, {word}"
+    return text
+
+
+def _nonsense(rng: np.random.Generator) -> str:
+    """Random letters, or common words that say nothing about this picture, alone or joined by `_`."""
+    if rng.random() < 0.4:
+        return "".join(rng.choice(list(string.ascii_lowercase + "_"), int(rng.integers(3, 18))))
+    joint = "_" if rng.random() < 0.5 else ("" if rng.random() < 0.5 else " ")
+    return joint.join(rng.choice(PROSE, int(rng.integers(1, 5))))

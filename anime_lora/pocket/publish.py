@@ -1,0 +1,48 @@
+"""The trained pocket models as folders that diffusers and transformers load: whole or absent, fp16 safetensors."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+from anime_lora.files import fresh_folder
+from anime_lora.pocket import models
+from anime_lora.pocket.diffusion import Drawer
+from anime_lora.pocket.scorer import MEAN, STD
+from anime_lora.pocket.tokenizer import save_tokenizer
+
+
+def publish_base(folder: Path, vae: AutoencoderKL, drawer: Drawer) -> None:
+    """Write the Stable Diffusion folder; the models are half precision afterwards."""
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=drawer.text_encoder,
+        tokenizer=drawer.tokenizer,
+        unet=drawer.unet,
+        scheduler=models.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    with fresh_folder(folder) as beside:
+        pipeline.to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
+        _finish(beside, beside / "tokenizer", drawer.tokenizer)
+
+
+def publish_scorer(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer) -> None:
+    """Write the CLIP folder with its processor; the model is half precision afterwards."""
+    side = models.SCORER_SIDE
+    images = CLIPImageProcessorPil(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}, image_mean=list(MEAN), image_std=list(STD)
+    )
+    with fresh_folder(folder) as beside:
+        model.to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
+        CLIPProcessor(images, tokenizer).save_pretrained(beside)
+        _finish(beside, beside, tokenizer)
+
+
+def _finish(folder: Path, place: Path, tokenizer: CLIPTokenizer) -> None:
+    save_tokenizer(tokenizer, place)
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)

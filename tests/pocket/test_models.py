@@ -1,0 +1,129 @@
+"""The pocket models: any prompt tokenizes, training resumes exactly, plain diffusers and transformers load them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from torch import Tensor, nn
+from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer
+
+from anime_lora.pocket import models
+from anime_lora.pocket.autoencoder import encode, normalise, reconstruction, to_tensor
+from anime_lora.pocket.diffusion import Drawer, min_snr
+from anime_lora.pocket.fit import Plan, fit
+from anime_lora.pocket.publish import publish_base, publish_scorer
+from anime_lora.pocket.tokenizer import train_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> CLIPTokenizer:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    train_tokenizer(folder)
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["", "😀 ünïcode 日本", "word " * 300, "myAnimeStyleToken anime_face girl", "\n\t", "(a:1.2)"]
+)
+def test_any_prompt_tokenizes(tokenizer: CLIPTokenizer, prompt: str) -> None:
+    """Every prompt becomes 77 known ids that start with the start token and hold the end token."""
+    ids = tokenizer(prompt, padding="max_length", truncation=True, max_length=tokenizer.model_max_length).input_ids
+    assert len(ids) == 77
+    assert ids[0] == tokenizer.bos_token_id
+    assert tokenizer.eos_token_id in ids
+    assert max(ids) < len(tokenizer)
+
+
+def test_no_character_is_lost(tokenizer: CLIPTokenizer) -> None:
+    """Bytes that no merge covers decode to what was typed, in lower case."""
+    ids = tokenizer("Ünïcode 日本 😀").input_ids
+    assert tokenizer.decode(ids, skip_special_tokens=True).split() == ["ünïcode", "日本", "😀"]
+
+
+def test_text_tower_reads_its_summary_at_the_end_token(tokenizer: CLIPTokenizer) -> None:
+    """The pooled state is the one at the first end token, so padding does not change it."""
+    torch.manual_seed(0)
+    tower = models.text_encoder(tokenizer).eval()
+    short = tokenizer("blue hair", return_tensors="pt").input_ids
+    padded = tokenizer("blue hair", padding="max_length", max_length=77, return_tensors="pt").input_ids
+    with torch.no_grad():
+        torch.testing.assert_close(tower(short).pooler_output, tower(padded).pooler_output)
+
+
+def test_unet_attends_at_every_resolution() -> None:
+    """Each block of the UNet has cross-attention, under the names of SD 1.5."""
+    unet = models.unet()
+    blocks = [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
+    for block in blocks:
+        assert any(name.endswith("attn2.to_out.0") for name, _ in block.named_modules())
+    assert unet.config.in_channels == models.LATENT_CHANNELS == unet.config.out_channels
+
+
+def test_resumed_training_is_the_same(tmp_path: Path) -> None:
+    """A run cut between two saves and taken up again ends on the very weights of one that was not."""
+
+    def run(folder: Path, stop_after: int | None = None) -> Tensor:
+        torch.manual_seed(1)
+        net, calls = nn.Linear(4, 4), 0
+
+        def loss(generator: torch.Generator) -> Tensor:
+            nonlocal calls
+            calls += 1
+            if stop_after is not None and calls > stop_after:
+                raise KeyboardInterrupt
+            return net(torch.randn(3, 4, generator=generator)).square().mean()
+
+        fit(net, loss, Plan("tiny", 8, 1e-2, 1, folder, warmup=2, save_every=2))
+        return net.weight.detach().clone()
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", stop_after=5)
+    assert torch.equal(run(tmp_path / "cut"), whole)
+
+
+def test_normalised_latents_decode_the_same() -> None:
+    """Folding gives every channel mean 0 and deviation 1 and leaves the reconstruction as it was."""
+    torch.manual_seed(0)
+    vae = models.autoencoder().eval()
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    with torch.no_grad():
+        before = vae.decode(vae.encode(to_tensor(pictures)).latent_dist.mean).sample
+        normalise(vae, encode(vae, pictures))
+        latents = encode(vae, pictures)
+        after = vae.decode(latents).sample
+    torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
+    torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(16), atol=1e-4, rtol=0)
+    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(16), atol=1e-4, rtol=0)
+
+
+def test_losses_equal_hand_computed_numbers() -> None:
+    """Min-SNR is 1 below gamma and gamma / SNR above it; a constant miss has no edge term."""
+    torch.testing.assert_close(min_snr(torch.tensor([0.5, 0.75, 0.9]), 5.0), torch.tensor([1.0, 1.0, 5 / 9]))
+    miss = reconstruction(torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 3, 4, 4))
+    torch.testing.assert_close(miss, torch.tensor(0.5 + 2 * 0.25))
+
+
+def test_plain_pipelines_load_the_base(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    """Diffusers' own pipelines load the folder and draw from an over-long prompt and from a picture."""
+    publish_base(tmp_path / "base", models.autoencoder(), Drawer(tokenizer))
+    drawing = StableDiffusionPipeline.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    drawing.set_progress_bar_config(disable=True)
+    picture = drawing("girl 😀 " + "word " * 300, num_inference_steps=1).images[0]
+    assert picture.size == (models.RESOLUTION, models.RESOLUTION)
+    redrawing = StableDiffusionImg2ImgPipeline(**drawing.components, requires_safety_checker=False)
+    redrawing.set_progress_bar_config(disable=True)
+    assert redrawing("", image=picture, strength=0.5, num_inference_steps=2).images[0].size == picture.size
+
+
+def test_plain_transformers_load_the_scorer(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    """CLIPModel and CLIPProcessor load the folder and score pictures of any size against texts."""
+    publish_scorer(tmp_path / "clip", models.scorer(tokenizer), tokenizer)
+    model = CLIPModel.from_pretrained(tmp_path / "clip", dtype=torch.float32)
+    processor = CLIPProcessor.from_pretrained(tmp_path / "clip")
+    pictures = [np.zeros((200, 150, 3), np.uint8), np.zeros((64, 64, 3), np.uint8)]
+    batch = processor(text=["a girl", "", "red hair"], images=pictures, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        assert model(**batch).logits_per_image.shape == (2, 3)
