@@ -1,0 +1,162 @@
+"""A run that is killed, stopped or changed: the same bytes at the end, or a fresh start."""
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+import torch
+
+from anime_lora.training.stop import STOPPED
+from training.tiny import train_tiny
+
+SETTINGS = {"epochs": 4, "batch_size": 1, "gradient_accumulation_steps": 2, "checkpoint_every": 1, "ema_decay": 0.9}
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["anime_lora.training.stage"])
+
+
+def child(base: Path, dataset: Path, folder: Path) -> None:
+    """The stage in a process of its own."""
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    train_tiny(base, dataset, folder, **SETTINGS)
+
+
+def start(base: Path, dataset: Path, folder: Path) -> ForkServerProcess:
+    folder.mkdir(exist_ok=True)
+    process = SERVER.Process(target=child, args=(base, dataset, folder))
+    process.start()
+    return process
+
+
+def published(out: Path) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_base: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Every byte that the stage writes when nobody disturbs it."""
+    folder = tmp_path_factory.mktemp("whole")
+    process = start(tiny_base, dataset, folder)
+    process.join()
+    assert process.exitcode == 0
+    return published(folder / "train")
+
+
+def newest_step(folder: Path) -> int:
+    found = sorted(folder.glob(".cache/train/*/checkpoints/step-*"))
+    return int(found[-1].name.split("-")[1]) if found else 0
+
+
+def kill_until_done(base: Path, dataset: Path, folder: Path, kills: int) -> int:
+    """Start the stage again and again, killing it `kills` times soon after it has got further; returns the kills."""
+    chance, done = random.Random(kills), 0
+    while True:
+        before, process = newest_step(folder) if folder.exists() else 0, start(base, dataset, folder)
+        while process.is_alive() and (done >= kills or newest_step(folder) <= before):
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.12))
+        if process.is_alive() and done < kills:
+            os.kill(process.pid, signal.SIGKILL)
+            done += 1
+        process.join()
+        if process.exitcode == 0:
+            return done
+        assert process.exitcode == -signal.SIGKILL
+
+
+def test_killed_twice_gives_the_same_bytes(
+    tiny_base: Path, dataset: Path, tmp_path: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    """kill -9 twice within the first steps: every published file is byte-identical."""
+    assert kill_until_done(tiny_base, dataset, tmp_path / "run", kills=2) == 2
+    assert published(tmp_path / "run" / "train") == uninterrupted
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_gives_the_same_bytes(
+    tiny_base: Path, dataset: Path, tmp_path: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    """Over several runs at least twenty random kills, within encoding, steps, saving, judging and publishing."""
+    total = 0
+    for attempt in range(12):
+        folder = tmp_path / f"run-{attempt}"
+        total += kill_until_done(tiny_base, dataset, folder, kills=3 + attempt % 5)
+        assert published(folder / "train") == uninterrupted
+    assert total >= 20
+
+
+def test_sigterm_saves_and_says_so(
+    tiny_base: Path, dataset: Path, tmp_path: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    """SIGTERM: the documented exit code, a checkpoint, nothing published; the next run ends with the same bytes."""
+    folder = tmp_path / "run"
+    process = start(tiny_base, dataset, folder)
+    while newest_step(folder) < 2:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(timeout=20)
+    assert process.exitcode == STOPPED
+    assert not (folder / "train").exists()
+    assert 2 <= newest_step(folder) <= 5
+    process = start(tiny_base, dataset, folder)
+    process.join()
+    assert published(folder / "train") == uninterrupted
+
+
+def interrupted(stage: Callable, monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    """Leave the stage half way, with checkpoints."""
+    with monkeypatch.context() as patch:
+        patch.setattr("anime_lora.training.stage.publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            stage(**changes)
+
+
+def test_changed_params_start_anew_and_say_so(
+    stage: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Another rank does not go on from the old checkpoints; another checkpoint_every does."""
+    interrupted(stage, monkeypatch, rank=2)
+    capsys.readouterr()
+    stage(rank=2, checkpoint_every=7)
+    assert "going on from step 6 of 6" in capsys.readouterr().out
+    interrupted(stage, monkeypatch, rank=2)
+    capsys.readouterr()
+    stage(rank=3)
+    assert "starting anew" in capsys.readouterr().out
+
+
+def test_cut_checkpoint_costs_only_its_steps(
+    stage: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """With the newest checkpoint cut in half the run goes on from the one before, to the same bytes."""
+    whole = published(stage("whole", checkpoint_every=1))
+    interrupted(stage, monkeypatch, checkpoint_every=1)
+    newest = sorted(Path(".cache/train").glob("*/checkpoints/step-*"))[-1] / "state.pt"
+    os.truncate(newest, newest.stat().st_size // 2)
+    capsys.readouterr()
+    assert published(stage("again", checkpoint_every=1)) == whole
+    said = capsys.readouterr().out
+    assert "step-00000006 is passed over: state.pt is damaged" in said
+    assert "going on from step 5" in said
+
+
+def test_full_disk_while_publishing_keeps_the_work(stage: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing half-written is published, and the finished training is still there for the next run."""
+    from anime_lora.errors import TrainingError
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("anime_lora.training.stage.record.write_card", full)
+        with pytest.raises(TrainingError, match="no space left while writing the adapter"):
+            stage()
+    assert not list(Path().glob("*train*"))
+    shutil.rmtree(stage())
