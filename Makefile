@@ -1,0 +1,41 @@
+# `make run` and `make test` set up everything they need; the second time that costs nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+
+.PHONY: run ui test test-slow lint deps clean
+
+run: $(VENV)/.run  ## the whole pipeline, watched by Prefect
+	@$(BIN)/python -m flows run
+
+ui: $(VENV)/.run  ## Prefect's pages on this machine
+	@$(BIN)/python -m flows ui
+
+test: $(VENV)/.dev  ## the quick tests
+	@$(BIN)/python -m pytest -q -n 2
+
+test-slow: $(VENV)/.dev  ## every test, also the ones that take minutes
+	@$(BIN)/python -m pytest -q -m ''
+
+lint: $(VENV)/.dev  ## style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+deps: $(VENV)/.dev  ## rewrite the code deps in dvc.yaml
+	@$(BIN)/python -m tests.house.code_deps --write
+
+clean:  ## what the stages wrote; DVC's cache and the environment stay
+	rm -rf data/ingest data/validate data/resize data/organize data/train data/validate-sample data/evaluate
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 run")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) (once, some minutes)"
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PIP) -e '.[dev]'
+	@touch $@

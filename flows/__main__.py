@@ -1,0 +1,96 @@
+"""`python -m flows run` runs the chain; `python -m flows ui` serves Prefect's pages on this machine."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from anime_lora import paths
+from anime_lora.errors import AnimeLoraError
+from anime_lora.files import write_json
+from flows import home
+from flows.lock import RunLockedError, refuse_second_run
+from flows.preflight import PreflightError, preflight
+from tasks.dvc_stage import StageFailedError
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+EXPECTED = (AnimeLoraError, RunLockedError, PreflightError, StageFailedError)
+"""What ends a run with one message instead of a traceback."""
+UI = "make ui"
+
+
+@app.command()
+def run(
+    asked: Annotated[str, typer.Option(help="what started the run; it begins the run's name")] = "by hand",
+    retries: Annotated[int, typer.Option(min=0, help="further attempts of a failed stage")] = 0,
+    limit_minutes: Annotated[float | None, typer.Option(min=0, help="end a stage that runs longer")] = None,
+) -> None:
+    """Bring all seven stages up to date, watched by Prefect."""
+    try:
+        refuse_second_run()
+        preflight()
+        server = home.prepare()
+        print(f"Prefect: {server}", flush=True)
+        from flows.pipeline import pipeline
+
+        hide_tracebacks()
+        pipeline(asked=asked, retries=retries, limit_minutes=limit_minutes)
+    except EXPECTED as error:
+        print(f"failed: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    print(results())
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="port on the loopback address")] = home.PORT) -> None:
+    """Serve Prefect's pages with this project's runs, on the loopback address only; Ctrl-C ends it."""
+    home.prepare()
+    api = f"http://{home.HOST}:{port}/api"
+    os.environ["PREFECT_API_URL"] = api
+    print(f"Prefect UI: http://{home.HOST}:{port}/runs  (Ctrl-C ends it)")
+    print(f"From another machine: ssh -L {port}:{home.HOST}:{port} <this machine>, then the same address", flush=True)
+    write_json(home.SERVER, {"api": api})
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", home.HOST, "--port", str(port)]
+    try:
+        raise typer.Exit(subprocess.call(command))
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    finally:
+        home.SERVER.unlink(missing_ok=True)
+
+
+def hide_tracebacks() -> None:
+    """Keep tracebacks of expected failures out of the terminal; the UI's log still has them."""
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for handler in logging.getLogger(name).handlers:
+            if handler.formatter is not None and type(handler).__name__ == "PrefectConsoleHandler":
+                _soften(handler.formatter)
+
+
+def _soften(formatter: logging.Formatter) -> None:
+    whole = formatter.formatException
+
+    def short(info: Any) -> str:
+        return "" if isinstance(info[1], EXPECTED) else whole(info)
+
+    formatter.formatException = short  # type: ignore[method-assign, assignment]
+
+
+def results(root: Path = Path()) -> str:
+    """Where the report, the LoRA files and the UI are."""
+    loras = sorted((root / paths.TRAIN).glob("*.safetensors"))
+    kinds = {"pytorch_lora_weights.safetensors": "diffusers"}
+    lines = [
+        f"report   {(root / paths.EVALUATE / 'report.html').resolve()}",
+        *(f"LoRA     {path} ({kinds.get(path.name, 'A1111, Forge, ComfyUI')})" for path in loras),
+        f"runs     {UI}   then http://{home.HOST}:{home.PORT}",
+    ]
+    return "\n".join(["", *lines])
+
+
+if __name__ == "__main__":
+    app()

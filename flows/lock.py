@@ -1,0 +1,57 @@
+"""One workspace, one run: a lock the kernel frees when its holder dies, however it dies."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from anime_lora import paths
+
+RUN_LOCK = paths.CACHE / "run.lock"
+
+
+class RunLockedError(Exception):
+    """Another run works in this project folder."""
+
+
+@contextmanager
+def run_lock(path: Path = RUN_LOCK) -> Iterator[None]:
+    """Hold the project folder for the length of the block.
+
+    Raises:
+        RunLockedError: at once, when another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunLockedError(
+                f"another run works in this folder (process {_holder(path)}): wait for it, or end it; "
+                "a second run would fight it for the same files"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, json.dumps({"pid": os.getpid()}).encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def refuse_second_run(path: Path = RUN_LOCK) -> None:
+    """Say now, before a server is started, that another run holds the folder.
+
+    Raises:
+        RunLockedError: it does.
+    """
+    with run_lock(path):
+        pass
+
+
+def _holder(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["pid"])
+    except (OSError, ValueError, KeyError):
+        return "unknown"

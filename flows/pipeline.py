@@ -1,0 +1,65 @@
+"""The flow: seven tasks in dvc.yaml's order, called directly, stopped at the first that fails."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from flows.lock import run_lock
+from flows.preflight import preflight
+from flows.why import why
+from tasks.dvc_stage import Outcome, StageFailedError
+from tasks.evaluate import evaluate
+from tasks.ingest import ingest
+from tasks.organize import organize
+from tasks.resize import resize
+from tasks.train import train
+from tasks.validate import validate
+from tasks.validate_sample import validate_sample
+
+CHAIN = (ingest, validate, resize, organize, train, validate_sample, evaluate)
+"""Called, not submitted: a submitted task outlives a cancelled run."""
+WORDS = {"unchanged": "cached", "restored": "cached (restored)", "executed": "executed"}
+
+
+def run_name() -> str:
+    """Who asked, and what is new since the last run."""
+    return f"{flow_run.parameters.get('asked', 'by hand')}: {why()}"
+
+
+@flow(name="anime-lora", flow_run_name=run_name, persist_result=False)
+def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | None = None) -> None:
+    """Bring all seven stages up to date.
+
+    Args:
+        asked: what started the run; it begins the run's name.
+        retries: further attempts of a failed stage. Stages are deterministic: useful where a network is involved.
+        limit_minutes: a stage that runs longer is ended and counts as failed.
+
+    Raises:
+        RunLockedError, PreflightError, ParamsError: nothing was started.
+        StageFailedError: a stage failed; the stages after it were not started.
+    """
+    with run_lock():
+        preflight()
+        rows: list[dict[str, Any]] = []
+        try:
+            run_chain(rows, retries, None if limit_minutes is None else 60 * limit_minutes)
+        finally:
+            create_table_artifact(table=rows, key="stages", description="What each stage did")
+
+
+def run_chain(rows: list[dict[str, Any]], retries: int, limit: float | None) -> None:
+    """Call the tasks one after the other; `rows` gets one line per stage that ended, the failed one too."""
+    before: list[State[Outcome]] = []
+    for stage in CHAIN:
+        try:
+            state = stage.with_options(retries=retries)(limit, wait_for=before)
+        except StageFailedError as error:
+            rows.append({"stage": stage.name, "state": "failed", "seconds": None, "reason": str(error)})
+            raise StageFailedError(f"{stage.name}: {error}") from None
+        outcome = state.data
+        rows.append({"stage": outcome.stage, "state": WORDS[outcome.how], "seconds": outcome.seconds, "reason": ""})
+        before = [state]

@@ -1,0 +1,180 @@
+"""One DVC stage as a process group of its own: brought up to date, listened to, and ended whole.
+
+`dvc repro --single-item` neither runs nor checks what comes before: the flow keeps the order.
+"""
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+How = Literal["unchanged", "restored", "executed"]
+SAID: dict[str, How] = {
+    "Stage '{}' didn't change, skipping": "unchanged",
+    "Stage '{}' is cached - skipping run, checking out outputs": "restored",
+    "Running stage '{}':": "executed",
+}
+"""DVC's own words for what it did with a stage."""
+GRACE = 7.0
+"""Seconds between SIGTERM and SIGKILL: training saves its work in between."""
+LINGER = 5.0
+"""Seconds to wait for the last lines of a process that has ended."""
+
+
+class StageFailedError(Exception):
+    """A stage did not end well; the message is its own reason."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What DVC did with a stage."""
+
+    stage: str
+    how: How
+    seconds: float
+
+
+def command(stage: str) -> list[str]:
+    """`--wait-for-lock` stands first: DVC takes its lock again after the stage, and would give up after 3 s."""
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
+
+
+def environment() -> dict[str, str]:
+    """This process' environment, with this Python's folder first: `cmd: python -m …` finds the same one."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "true"}
+
+
+def bring_up_to_date(
+    stage: str,
+    told: Callable[[str], None],
+    ticked: Callable[[], None] = lambda: None,
+    limit: float | None = None,
+) -> Outcome:
+    """Have DVC bring `stage` up to date.
+
+    Args:
+        stage: name in `dvc.yaml`.
+        told: is handed every line of output, as it comes.
+        ticked: is called about once a second meanwhile.
+        limit: seconds after which the stage is ended and counts as failed; None: no limit.
+
+    Raises:
+        StageFailedError: it failed or ran past `limit`. Whatever ends this call, no process of the stage outlives it.
+    """
+    start = time.monotonic()
+    lines: list[str] = []
+    process = subprocess.Popen(
+        command(stage),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(),
+        start_new_session=True,
+    )
+    try:
+        for line in _lines(process, ticked, None if limit is None else start + limit):
+            lines.append(line)
+            told(line)
+    except TimeoutError:
+        raise StageFailedError(f"{stage} ran longer than its limit of {limit:g} s and was ended") from None
+    finally:
+        end_group(process)
+    if process.returncode != 0:
+        raise StageFailedError(reason(lines) or f"{stage} failed: dvc ended with exit code {process.returncode}")
+    return Outcome(stage, how(stage, lines), round(time.monotonic() - start, 1))
+
+
+def how(stage: str, lines: list[str]) -> How:
+    """What DVC says it did; the last word counts.
+
+    Raises:
+        StageFailedError: it says none of the three things.
+    """
+    words = {said.format(stage): what for said, what in SAID.items()}
+    heard = [words[line] for line in lines if line in words]
+    if not heard:
+        raise StageFailedError(f"dvc did not say what it did with {stage}: {' / '.join(lines[-3:]) or 'no output'}")
+    return heard[-1]
+
+
+def reason(lines: list[str]) -> str | None:
+    """The stage's own `error: …` with the lines that belong to it, else DVC's last `ERROR: …`; None without either."""
+    own = [i for i, line in enumerate(lines) if line.startswith("error: ")]
+    if own:
+        first, *rest = lines[own[-1] :]
+        more = rest[: next((i for i, line in enumerate(rest) if not line.startswith("  ")), len(rest))]
+        return "\n".join([first.removeprefix("error: "), *more])
+    crashed = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception|Interrupt)\b", line)]
+    foreign = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    found = [*crashed[-1:], *foreign[-1:]]
+    return " · ".join(found) if found else None
+
+
+def end_group(process: "subprocess.Popen[bytes]", grace: float = GRACE) -> None:
+    """SIGTERM to every process of the group, SIGKILL after `grace` seconds; returns when none is left."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        if not _alive(process):
+            return
+        os.killpg(process.pid, sign)
+        deadline = time.monotonic() + grace
+        while _alive(process) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def _alive(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether any process of the group is left."""
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _lines(process: "subprocess.Popen[bytes]", ticked: Callable[[], None], deadline: float | None) -> Iterator[str]:
+    """Output lines until the process ends; `ticked` once a second.
+
+    Raises:
+        TimeoutError: at `deadline`, in seconds of `time.monotonic`.
+    """
+    assert process.stdout is not None
+    heard: queue.Queue[str | None] = queue.Queue()
+    threading.Thread(target=_listen, args=(process.stdout, heard), daemon=True).start()
+    next_tick, ended = time.monotonic() + 1.0, None
+    while True:
+        try:
+            line = heard.get(timeout=0.2)
+        except queue.Empty:
+            line = ""
+        if line is None:
+            break
+        if line:
+            yield line
+        now = time.monotonic()
+        if now >= next_tick:
+            next_tick = now + 1.0
+            ticked()
+        if deadline is not None and now >= deadline:
+            raise TimeoutError
+        if process.poll() is not None:
+            ended = ended or now
+            if now - ended > LINGER:
+                break
+    process.wait()
+
+
+def _listen(stream: IO[bytes], heard: "queue.Queue[str | None]") -> None:
+    for raw in stream:
+        line = raw.decode(errors="replace").rstrip().rsplit("\r", 1)[-1]
+        if line:
+            heard.put(line)
+    heard.put(None)

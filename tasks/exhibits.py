@@ -1,0 +1,71 @@
+"""What a run shows people: pictures small enough for the UI, tables, Markdown."""
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from prefect.artifacts import create_image_artifact, create_table_artifact
+
+MAX_BYTES = 300_000
+"""A picture artifact's size: 3 MB took the UI half a second each, and lists show many."""
+MAX_ROWS = 200
+SHRINK = 0.8
+TILE, ACROSS = 128, 8
+
+
+def show_picture(path: Path, key: str, description: str) -> None:
+    """An image artifact of the picture, as a `data:` URI of at most `MAX_BYTES`; nothing where there is no file."""
+    if path.is_file():
+        _image_artifact(*small(path), key, description)
+
+
+def show_pictures(files: list[Path], key: str, description: str) -> None:
+    """One image artifact with all the pictures, `TILE` pixels each, in rows of `ACROSS`."""
+    rows = -(-len(files) // ACROSS)
+    sheet = Image.new("RGB", (min(len(files), ACROSS) * TILE, rows * TILE), "white")
+    for i, file in enumerate(files):
+        with Image.open(file) as picture:
+            tile = picture.convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS)
+        sheet.paste(tile, (i % ACROSS * TILE, i // ACROSS * TILE))
+    _image_artifact(shrunk(sheet), "webp", key, description)
+
+
+def _image_artifact(content: bytes, kind: str, key: str, description: str) -> None:
+    uri = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    create_image_artifact(image_url=uri, key=key, description=description)
+
+
+def small(path: Path) -> tuple[bytes, str]:
+    """The picture's bytes and format, made smaller until they fit `MAX_BYTES`."""
+    kind = path.suffix.lstrip(".").replace("jpg", "jpeg")
+    if kind in {"webp", "jpeg", "png"} and path.stat().st_size <= MAX_BYTES:
+        return path.read_bytes(), kind
+    with Image.open(path) as opened:
+        return shrunk(opened.convert("RGB")), "webp"
+
+
+def shrunk(picture: Image.Image) -> bytes:
+    """WebP of at most `MAX_BYTES`, with fewer pixels where needed."""
+    while len(content := _webp(picture)) > MAX_BYTES:
+        picture = picture.resize((int(picture.width * SHRINK), int(picture.height * SHRINK)), Image.Resampling.LANCZOS)
+    return content
+
+
+def _webp(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "WEBP", quality=80)
+    return stream.getvalue()
+
+
+def show_table(rows: list[dict[str, Any]], key: str, description: str) -> None:
+    """A table artifact of the first `MAX_ROWS` rows; says when there are more."""
+    more = f" (the first {MAX_ROWS} of {len(rows)})" if len(rows) > MAX_ROWS else ""
+    create_table_artifact(table=rows[:MAX_ROWS], key=key, description=description + more)
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in `path`; None where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

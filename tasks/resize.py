@@ -1,0 +1,24 @@
+"""The resize task."""
+
+from prefect.client.schemas.objects import State
+
+from anime_lora import paths
+from anime_lora.files import read_jsonl
+from tasks.dvc_stage import Outcome
+from tasks.exhibits import show_pictures
+from tasks.stage_run import run_stage, stage_task
+
+SHOWN = 24
+
+
+@stage_task("resize")
+def resize(limit: float | None = None) -> State[Outcome]:
+    """Bring resize up to date; show some of the squares."""
+    return run_stage("resize", limit, show)
+
+
+def show() -> None:
+    """Picture `training-pictures`: the first squares, as training sees them."""
+    rows = read_jsonl(paths.RESIZE / paths.MANIFEST)
+    files = [paths.RESIZE / row["file"] for row in rows[:SHOWN]]
+    show_pictures(files, "training-pictures", f"{len(files)} of {len(rows)} pictures as training sees them")

@@ -1,0 +1,21 @@
+"""The validate-sample task."""
+
+from prefect.client.schemas.objects import State
+
+from anime_lora import paths
+from tasks.dvc_stage import Outcome
+from tasks.exhibits import show_picture
+from tasks.stage_run import run_stage, stage_task
+
+
+@stage_task("validate-sample")
+def validate_sample(limit: float | None = None) -> State[Outcome]:
+    """Bring validate-sample up to date; show every gallery."""
+    return run_stage("validate-sample", limit, show)
+
+
+def show() -> None:
+    """One picture `gallery-<name>` each."""
+    for path in sorted((paths.VALIDATE_SAMPLE / "grids").glob("*.webp")):
+        name = path.stem.lower().replace("_", "-")
+        show_picture(path, f"gallery-{name}", f"Gallery {path.stem}: base beside LoRA on the same seeds")
