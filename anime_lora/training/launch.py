@@ -1,10 +1,14 @@
 """Several training processes on this machine: the stage starts itself again through accelerate's launcher."""
 
+import os
 import subprocess
 import sys
 
 from anime_lora.errors import TrainingError
 from anime_lora.training.stop import STOPPED, listening
+
+MARK = "ANIME_LORA_LAUNCHED"
+"""Set for launched processes: one that is not part of a group must stop, not launch again."""
 
 
 def command(processes: int, device: str) -> list[str]:
@@ -22,8 +26,10 @@ def relaunch(processes: int, device: str) -> None:
         TrainingError: a process failed (it has printed why).
         SystemExit: after a signal, with the code of a polite stop.
     """
+    if os.environ.get(MARK):
+        raise TrainingError("the launcher started this process, but not as one of several: set compute.processes to 1")
     with listening() as stop:
-        child = subprocess.Popen(command(processes, device))
+        child = subprocess.Popen(command(processes, device), env={**os.environ, MARK: "1"})
         signalled = False
         while True:
             try:
