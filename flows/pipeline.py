@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from flows.lock import run_lock
 from flows.preflight import preflight
 from flows.why import why
-from tasks.dvc_stage import Outcome, StageFailedError
+from tasks.dvc_stage import Outcome, StageFailedError, unchanged_stages
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.organize import organize
@@ -54,12 +54,15 @@ def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | No
 def run_chain(rows: list[dict[str, Any]], retries: int, limit: float | None) -> None:
     """Call the tasks one after the other; `rows` gets one line per stage that ended, the failed one too."""
     before: list[State[Outcome]] = []
+    unchanged = set(unchanged_stages())
     for stage in CHAIN:
         try:
-            state = stage.with_options(retries=retries)(limit, wait_for=before)
+            state = stage.with_options(retries=retries)(limit, stage.name in unchanged, wait_for=before)
         except StageFailedError as error:
             rows.append({"stage": stage.name, "state": "failed", "seconds": None, "reason": str(error)})
             raise StageFailedError(f"{stage.name}: {error}") from None
-        outcome = state.data
+        outcome: Outcome = state.result()
         rows.append({"stage": outcome.stage, "state": WORDS[outcome.how], "seconds": outcome.seconds, "reason": ""})
         before = [state]
+        if outcome.how != "unchanged":
+            unchanged = set()

@@ -17,12 +17,21 @@ from pathlib import Path
 from typing import IO, Literal
 
 How = Literal["unchanged", "restored", "executed"]
+SKIPPED = "Stage '{}' didn't change, skipping"
 SAID: dict[str, How] = {
-    "Stage '{}' didn't change, skipping": "unchanged",
+    SKIPPED: "unchanged",
     "Stage '{}' is cached - skipping run, checking out outputs": "restored",
     "Running stage '{}':": "executed",
 }
 """DVC's own words for what it did with a stage."""
+HINTS = (
+    "To track the changes with git, run:",
+    "git add dvc.lock",
+    "To enable auto staging, run:",
+    "dvc config core.autostage true",
+    "Use `dvc push` to send your updates to remote storage.",
+)
+"""DVC's advice for people at a prompt, kept out of the run's log."""
 GRACE = 7.0
 """Seconds between SIGTERM and SIGKILL: training saves its work in between."""
 LINGER = 5.0
@@ -45,6 +54,16 @@ class Outcome:
 def command(stage: str) -> list[str]:
     """`--wait-for-lock` stands first: DVC takes its lock again after the stage, and would give up after 3 s."""
     return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
+
+
+def unchanged_stages() -> list[str]:
+    """Stages that DVC would skip as they are now, in its order; asks once for all and changes nothing.
+
+    True of a stage only as long as no stage before it is executed.
+    """
+    plan = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--dry"]
+    said = subprocess.run(plan, capture_output=True, text=True, errors="replace", env=environment(), check=False)
+    return re.findall(r"^Stage '(.+)' didn't change, skipping$", said.stdout, flags=re.MULTILINE)
 
 
 def environment() -> dict[str, str]:
@@ -83,7 +102,8 @@ def bring_up_to_date(
     try:
         for line in _lines(process, ticked, None if limit is None else start + limit):
             lines.append(line)
-            told(line)
+            if line.strip() not in HINTS:
+                told(line)
     except TimeoutError:
         raise StageFailedError(f"{stage} ran longer than its limit of {limit:g} s and was ended") from None
     finally:

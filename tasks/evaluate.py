@@ -14,9 +14,9 @@ MARKS = {"shown": "✓", "not shown": "✗"}
 
 
 @stage_task("evaluate")
-def evaluate(limit: float | None = None) -> State[Outcome]:
+def evaluate(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
     """Bring evaluate up to date; show the numbers and the verdict of each claim."""
-    return run_stage("evaluate", limit, show)
+    return run_stage("evaluate", limit, unchanged, show)
 
 
 def show() -> None:

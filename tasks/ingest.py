@@ -12,9 +12,9 @@ from tasks.stage_run import run_stage, stage_task
 
 
 @stage_task("ingest")
-def ingest(limit: float | None = None) -> State[Outcome]:
+def ingest(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
     """Bring ingest up to date; show how many files each source gave."""
-    return run_stage("ingest", limit, show)
+    return run_stage("ingest", limit, unchanged, show)
 
 
 def show() -> None:

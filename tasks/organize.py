@@ -12,9 +12,9 @@ from tasks.stage_run import run_stage, stage_task
 
 
 @stage_task("organize")
-def organize(limit: float | None = None) -> State[Outcome]:
+def organize(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
     """Bring organize up to date; show the split."""
-    return run_stage("organize", limit, show)
+    return run_stage("organize", limit, unchanged, show)
 
 
 def show() -> None:

@@ -12,9 +12,9 @@ SHOWN = 24
 
 
 @stage_task("resize")
-def resize(limit: float | None = None) -> State[Outcome]:
+def resize(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
     """Bring resize up to date; show some of the squares."""
-    return run_stage("resize", limit, show)
+    return run_stage("resize", limit, unchanged, show)
 
 
 def show() -> None:

@@ -11,9 +11,9 @@ from tasks.stage_run import run_stage, stage_task
 
 
 @stage_task("train")
-def train(limit: float | None = None) -> State[Outcome]:
+def train(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
     """Bring train up to date; show each epoch's losses and the published epoch's samples."""
-    return run_stage("train", limit, show)
+    return run_stage("train", limit, unchanged, show)
 
 
 def show() -> None:

@@ -12,9 +12,9 @@ COLUMNS = ("source", "path", "check", "value", "limit", "reason")
 
 
 @stage_task("validate")
-def validate(limit: float | None = None) -> State[Outcome]:
+def validate(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
     """Bring validate up to date; show what was set aside and why."""
-    return run_stage("validate", limit, show)
+    return run_stage("validate", limit, unchanged, show)
 
 
 def show() -> None:

@@ -9,9 +9,9 @@ from tasks.stage_run import run_stage, stage_task
 
 
 @stage_task("validate-sample")
-def validate_sample(limit: float | None = None) -> State[Outcome]:
+def validate_sample(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
     """Bring validate-sample up to date; show every gallery."""
-    return run_stage("validate-sample", limit, show)
+    return run_stage("validate-sample", limit, unchanged, show)
 
 
 def show() -> None:
