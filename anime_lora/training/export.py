@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -18,7 +17,6 @@ from anime_lora.training import kohya, lora
 from anime_lora.training.tensorfile import serialized
 
 DIFFUSERS = "pytorch_lora_weights.safetensors"
-CHECK = "check"
 HASHES = {"sshs_model_hash": "", "modelspec.hash_sha256": "0x"}
 TOLERANCE = 2.0**-9
 """Largest difference of ΔW relative to its largest value: two factors rounded to fp16 (2⁻¹¹ each) stay below it."""
@@ -68,28 +66,28 @@ def expected(adapter: dict[str, Tensor], settings: Train) -> Factors:
 
 
 def loaded_by_diffusers(pipe: StableDiffusionPipeline, path: Path) -> Factors:
-    """down, up and scale of each module after diffusers has loaded `path` as a second adapter, removed again."""
+    """down, up and scale of each module after diffusers has loaded `path` into fp32 models of `pipe`'s architecture."""
     state, alphas, metadata = pipe.lora_state_dict(path.parent, weight_name=path.name, return_lora_metadata=True)
-    parts: dict[str, nn.Module] = {"unet": pipe.unet}
-    pipe.load_lora_into_unet(state, alphas, pipe.unet, adapter_name=CHECK, metadata=metadata)
+    parts: dict[str, nn.Module] = {"unet": _skeleton(pipe.unet)}
+    pipe.load_lora_into_unet(state, alphas, parts["unet"], adapter_name=lora.ADAPTER, metadata=metadata)
     if any(name.startswith("text_encoder.") for name in state):
-        parts["text_encoder"] = pipe.text_encoder
-        pipe.load_lora_into_text_encoder(state, alphas, pipe.text_encoder, adapter_name=CHECK, metadata=metadata)
+        parts["text_encoder"] = _skeleton(pipe.text_encoder)
+        pipe.load_lora_into_text_encoder(
+            state, alphas, parts["text_encoder"], adapter_name=lora.ADAPTER, metadata=metadata
+        )
     found: Factors = {}
     for part, module in parts.items():
-        for name, layer in module.named_modules():
-            if isinstance(layer, LoraLayer) and CHECK in layer.lora_A:
-                down, up = layer.lora_A[CHECK].weight.detach(), layer.lora_B[CHECK].weight.detach()
-                found[f"{part}.{name}"] = (down.cpu(), up.cpu(), float(layer.scaling[CHECK]))
-        _remove(module, CHECK)
+        for name, layer in lora.layers(module):
+            down, up = (factor[lora.ADAPTER].weight.detach() for factor in (layer.lora_A, layer.lora_B))
+            found[f"{part}.{name}"] = (down, up, float(layer.scaling[lora.ADAPTER]))
     return found
 
 
-def _remove(module: Any, adapter: str) -> None:
-    """Take one adapter off; diffusers' and transformers' models name this differently."""
-    remove = module.delete_adapters if hasattr(module, "delete_adapters") else module.delete_adapter
-    remove(adapter)
-    module.set_adapter(lora.ADAPTER)
+def _skeleton(module: Any) -> nn.Module:
+    """A model of the same architecture whose weights are never set, and so take no memory."""
+    with torch.device("meta"):
+        empty: nn.Module = (getattr(type(module), "from_config", None) or type(module))(module.config)
+    return empty.to_empty(device="cpu")
 
 
 def loaded_by_webui(path: Path, names: list[str]) -> Factors:

@@ -87,8 +87,9 @@ def accumulate(run: Run, part: Sequence[Visit]) -> Tensor:
     total = torch.zeros((), device=run.accelerator.device)
     scaler = run.accelerator.scaler
     for micro in groups(run.mine(part), run.settings.batch_size):
-        loss = run.losses(micro).sum() / len(part)
-        (loss if scaler is None else scaler.scale(loss)).backward()
+        with run.dropout_stream(micro):
+            loss = run.losses(micro).sum() / len(part)
+            (loss if scaler is None else scaler.scale(loss)).backward()
         total += loss.detach()
     return total
 

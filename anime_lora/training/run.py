@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from anime_lora.training.captions import Texts
 from anime_lora.training.latents import Latents
 from anime_lora.training.optimizer import Average, build
 from anime_lora.training.pictures import Picture, of_split
+from anime_lora.training.visits import number
 
 
 @dataclass
@@ -84,6 +85,17 @@ class Run:
         """The weighted loss of each sample of `visits`, class pictures after the others."""
         batch = self.batches.of(visits)
         return objective.squared_error(self.predict(batch), batch.target) * batch.weights
+
+    @contextmanager
+    def dropout_stream(self, visits: Sequence[Visit]) -> Iterator[None]:
+        """Adapter dropout reads torch's global generators: within the block they follow from the micro-batch."""
+        if self.settings.dropout == 0:
+            yield
+            return
+        device = self.accelerator.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(number("dropout", self.settings.seed, visits[0].epoch, *(v.picture.id for v in visits)))
+            yield
 
     def training_mode(self, on: bool) -> None:
         """Dropout and checkpointing on or off."""

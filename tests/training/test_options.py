@@ -1,0 +1,152 @@
+"""Each option of the train section does what its line in params.yaml says."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from anime_lora.errors import TrainingError
+from anime_lora.params.section import Compute
+from anime_lora.training import machine
+from anime_lora.training.batches import Visit
+from anime_lora.training.loop import train_epochs
+from anime_lora.training.optimizer import Average, rate_factor
+from anime_lora.training.pictures import of_split
+from anime_lora.training.prior import class_pictures
+from anime_lora.training.state import State
+from anime_lora.training.stop import Stop
+from training.tiny import COMPUTE, train_settings
+
+RUNS = [
+    {"optimizer": "adamw8bit"},
+    {"optimizer": "prodigy", "learning_rate": 1.0},
+    {"optimizer": "adafactor"},
+    {"dora": True, "target": "attn"},
+    {"rslora": True, "dropout": 0.3},
+    {"precision": "bf16"},
+    {"text_encoder_learning_rate": 1e-3, "shuffle_tags": True, "caption_dropout": 0.2},
+    {"min_snr_gamma": 5.0, "noise_offset": 0.05, "flip": True, "ema_decay": 0.9},
+    {"prediction_type": "v_prediction", "min_snr_gamma": 5.0, "schedule": "cosine", "warmup_steps": 2},
+    {"prior_images": 3, "prior_weight": 0.5, "keep_epochs": True},
+]
+
+
+@pytest.mark.parametrize("changes", RUNS, ids=str)
+def test_option_trains_and_publishes(stage: Callable[..., Path], changes: dict) -> None:
+    """With the option on, the stage runs to its end, the loss is finite and the adapter has moved."""
+    out = stage(epochs=1, heldout_images=1, **changes)
+    adapter = load_file(out / "pytorch_lora_weights.safetensors")
+    assert all(value.isfinite().all() for value in adapter.values())
+    assert any(value.any() for name, value in adapter.items() if "lora_B" in name)
+    rows = (out / "plots" / "loss.csv").read_text().splitlines()[1:]
+    assert all(0 < float(row.split(",")[2]) < 10 for row in rows)
+    assert (out / "epochs").exists() == changes.get("keep_epochs", False)
+
+
+def losses(run: object) -> list[float]:
+    state = State()
+    train_epochs(run, state, Stop())  # type: ignore[arg-type]
+    return [row["loss"] for row in state.losses]
+
+
+def test_dropout_repeats(make: Callable) -> None:
+    """Adapter dropout is drawn anew at each step, and yet the same run gives the same losses."""
+    changes = {"dropout": 0.5, "epochs": 2, "learning_rate": 1e-2, "heldout_images": 0}
+    first = losses(make(**changes))
+    torch.manual_seed(99)
+    assert losses(make(**changes)) == first
+    assert losses(make(**{**changes, "dropout": 0.0})) != first
+
+
+def test_prior_pictures_are_the_bases_own(make: Callable, tmp_path: Path) -> None:
+    """They are drawn once, shown beside each training picture, and count with their weight."""
+    run = make(prior_images=2, prior_weight=0.25)
+    drawn = class_pictures(run, tmp_path / "prior", Stop())
+    assert drawn == class_pictures(run, tmp_path / "prior", Stop())
+    assert [picture.split for picture in drawn] == ["prior", "prior"]
+    assert drawn[0].pixel_sha256 != drawn[1].pixel_sha256
+    run.pictures += drawn
+    visits = run.visits(0)
+    assert len(visits) == len(of_split(run.pictures, "train"))
+    assert {visit.prior for visit in visits} == set(drawn)
+    batch = run.batches.of(visits[:2])
+    assert batch.weights.tolist() == [1, 1, 0.25, 0.25]
+    assert batch.texts[2] == run.settings.prior_prompt
+
+
+def test_flip_mirrors_half_the_visits(make: Callable) -> None:
+    """Over many epochs both latents of a picture are met, about equally often."""
+    run = make(flip=True)
+    picture = run.pictures[0]
+    asked: list[bool] = []
+    get = run.batches.latents.get
+    run.batches.latents.get = lambda p, flip=False: asked.append(flip) or get(p, flip)
+    for epoch in range(100):
+        run.batches.of([Visit(epoch, picture)])
+    assert 30 < sum(asked) < 70
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [("constant", [0.5, 1, 1, 1]), ("linear", [0.5, 1, 0.5, 0.25]), ("cosine", [0.5, 1, 0.5, 0.1464])],
+)
+def test_schedules(schedule: str, factors: list[float]) -> None:
+    """Two warm-up steps, then the rate at the start, the middle and three quarters of the eight that follow."""
+    found = [rate_factor(step, 10, schedule, 2) for step in (0, 2, 6, 8)]
+    assert found == pytest.approx(factors, abs=1e-4)
+
+
+def test_average_follows_and_swaps_back() -> None:
+    """The average starts with the weights, moves towards them, and swapping twice changes nothing."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    average = Average([weight], 0.5)
+    with torch.no_grad():
+        weight.fill_(1.0)
+    average.update()
+    assert float(average.shadow[0]) == pytest.approx(1 - 2 / 11)
+    average.swap()
+    assert float(weight) == pytest.approx(1 - 2 / 11)
+    average.swap()
+    assert float(weight) == 1.0
+
+
+def test_what_the_machine_cannot_do_is_refused() -> None:
+    """fp16 on a CPU, xformers without CUDA, a GPU that is not there: each error names the way out."""
+    with pytest.raises(TrainingError, match=r"fp16 needs a CUDA GPU.*bf16"):
+        machine.check(train_settings(precision="fp16"), "cpu")
+    with pytest.raises(TrainingError, match=r"xformers.*use sdpa"):
+        machine.check(train_settings(attention="xformers"), "cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(TrainingError, match=r"compute\.device is cuda"):
+            machine.device_name(Compute(**{**COMPUTE.model_dump(), "device": "cuda"}))
+
+
+def test_prodigy_with_an_adam_rate_is_refused(make: Callable) -> None:
+    """A rate of 1e-4 under Prodigy would not train at all."""
+    with pytest.raises(TrainingError, match=r"set train\.learning_rate to 1\.0"):
+        make(optimizer="prodigy", learning_rate=1e-4)
+
+
+def test_eight_bit_state_is_eight_bit(make: Callable) -> None:
+    """Large adapters keep their optimizer state in bytes."""
+    run = make(optimizer="adamw8bit", rank=64, alpha=64.0, target="all-linear+conv")
+    run.losses(run.visits(0)[:1]).mean().backward()
+    run.optimizer.step()
+    kinds = {value.dtype for state in run.optimizer.state.values() for n, value in state.items() if n == "state1"}
+    assert torch.uint8 in kinds
+
+
+def test_early_stop_keeps_the_best(stage: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a held-out loss that only rises, patience 2 ends training after epoch 2 and the record says why."""
+    import json
+
+    values = iter([1.0, 0.5, 0.7, 0.9, 1.1])
+    rows = lambda *_: {"heldout": next(values), "probe": 0.1, "gap": 0.0}  # noqa: E731
+    monkeypatch.setattr("anime_lora.training.epoch.held_out", rows)
+    record = json.loads((stage(epochs=4, patience=2) / "record.json").read_text())
+    assert record["stopped_early"]
+    assert record["epoch"] == 1
+    assert record["last_epoch"] == 3
+    assert "lowest held-out loss" in record["reason"]
