@@ -38,7 +38,9 @@ def executor(workers: int, dask_address: str | None) -> Iterator[Executor]:
         yield client.get_executor()
 
 
-def ordered(function: Callable[[In], Out], items: Iterable[In], workers: int, dask_address: str | None) -> Iterator[Out]:
+def ordered(
+    function: Callable[[In], Out], items: Iterable[In], workers: int, dask_address: str | None
+) -> Iterator[Out]:
     """`map(function, items)` on the executor, results in the order of the items, a bounded number in flight."""
     stream = iter(items)
     first = list(islice(stream, FEW + 1))

@@ -36,7 +36,9 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
     Raises:
         SourceError: a source cannot be read, or no picture is left.
     """
-    found = [entry for source in section.sources for entry in entries(source, section.max_files, section.max_archive_ratio)]
+    found = [
+        entry for source in section.sources for entry in entries(source, section.max_files, section.max_archive_ratio)
+    ]
     words = {source: captions([entry for entry in found if entry.source == source]) for source in section.sources}
     pictures = [entry for entry in found if not is_sidecar(entry.path)]
     memo = Memo(cache / "memo.jsonl")
@@ -45,8 +47,14 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
     taken = [row for row in rows if row["status"] == "taken"]
     if not taken:
         reasons = sorted({str(row["reason"]) for row in rows})
-        why = f"{len(rows)} files were rejected: {'; '.join(reasons[:3])}" if rows else "there is no file that could be a picture"
-        raise SourceError(f"no picture in {', '.join(section.sources)}: {why}. Point ingest.sources in params.yaml at your pictures")
+        why = (
+            f"{len(rows)} files were rejected: {'; '.join(reasons[:3])}"
+            if rows
+            else "there is no file that could be a picture"
+        )
+        raise SourceError(
+            f"no picture in {', '.join(section.sources)}: {why}. Point ingest.sources in params.yaml at your pictures"
+        )
     with fresh_folder(out) as beside:
         for row in taken:
             link_or_copy(cache / row["store"], beside / row["store"])

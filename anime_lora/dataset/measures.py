@@ -30,7 +30,7 @@ def sharpness(values: NDArray[np.float64]) -> float:
 
 
 def phash(values: NDArray[np.float64]) -> str:
-    """64-bit perceptual hash as 16 hex digits: signs of the 8×8 lowest DCT coefficients against their median (Zauner 2010)."""
+    """64-bit perceptual hash as 16 hex digits: the 8×8 lowest DCT coefficients against their median (Zauner 2010)."""
     small = values.reshape(32, 4, 32, 4).mean((1, 3))
     low = dctn(small, norm="ortho")[:8, :8].ravel()
     return np.packbits(low > np.median(low[1:])).tobytes().hex()
@@ -59,6 +59,8 @@ def clusters(hashes: list[str], bits: int) -> NDArray[np.int64]:
 def psi(before: NDArray[np.float64], now: NDArray[np.float64], bins: int = 10) -> float:
     """Population stability index of two samples over the deciles of the first: < 0.1 stable, > 0.25 shifted."""
     edges = np.unique(np.quantile(before, np.linspace(0, 1, bins + 1)[1:-1]))
-    shares = [np.bincount(np.searchsorted(edges, sample), minlength=len(edges) + 1) / len(sample) for sample in (before, now)]
+    shares = [
+        np.bincount(np.searchsorted(edges, sample), minlength=len(edges) + 1) / len(sample) for sample in (before, now)
+    ]
     first, second = (np.clip(share, 1e-4, None) for share in shares)
     return round(float(((second - first) * np.log(second / first)).sum()), 4)

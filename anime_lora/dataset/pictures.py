@@ -46,7 +46,9 @@ def load(content: bytes, max_pixels: int | None = None) -> Image.Image:
             warnings.simplefilter("ignore", UserWarning)
             picture = Image.open(io.BytesIO(content), formats=list(FORMATS))
             if max_pixels is not None and picture.width * picture.height > max_pixels:
-                raise BadPictureError(f"{picture.width}x{picture.height} pixels, more than ingest.max_pixels = {max_pixels}")
+                raise BadPictureError(
+                    f"{picture.width}x{picture.height} pixels, more than ingest.max_pixels = {max_pixels}"
+                )
             picture.load()
     except UnidentifiedImageError as error:
         raise BadPictureError(f"not a picture in a known format ({', '.join(FORMATS)})") from error

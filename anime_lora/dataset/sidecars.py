@@ -21,7 +21,7 @@ def is_sidecar(path: str) -> bool:
 
 
 def captions(found: list[Entry]) -> dict[str, tuple[str, str]]:
-    """Caption and the file it came from, by the picture's path without suffix; a picture's own file wins over a table."""
+    """Caption and the file it came from, by the picture's path without suffix; its own file wins over a table."""
     known: dict[str, tuple[str, str]] = {}
     ranked = sorted((entry for entry in found if is_sidecar(entry.path) and not entry.problem), key=_rank)
     for entry in ranked:

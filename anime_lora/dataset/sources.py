@@ -1,4 +1,4 @@
-"""Files of a source, whatever it is: a folder, an archive, or an fsspec URL. Nothing is changed, nothing is unpacked to disk."""
+"""Files of a source: a folder, an archive, or an fsspec URL. Nothing is changed, nothing is unpacked to disk."""
 
 import os
 import tarfile
@@ -36,7 +36,9 @@ def entries(source: str, max_files: int, max_ratio: float) -> list[Entry]:
     for entry in _open(source, max_ratio):
         found.append(entry)
         if len(found) > max_files:
-            raise SourceError(f"{source}: more than ingest.max_files = {max_files} files; raise the limit or split the source")
+            raise SourceError(
+                f"{source}: more than ingest.max_files = {max_files} files; raise the limit or split the source"
+            )
     return sorted(found, key=lambda entry: entry.path)
 
 
@@ -51,7 +53,9 @@ def _open(source: str, max_ratio: float) -> Iterator[Entry]:
     if path.is_file() and source.lower().endswith(ARCHIVES):
         return _tar(source, path, max_ratio)
     kind = "is neither a folder nor an archive" if path.exists() else "does not exist"
-    raise SourceError(f"{source} {kind}: ingest.sources takes folders, {', '.join(ARCHIVES)} or fsspec URLs such as s3://bucket/faces")
+    raise SourceError(
+        f"{source} {kind}: ingest.sources takes folders, {', '.join(ARCHIVES)} or fsspec URLs such as s3://bucket/faces"
+    )
 
 
 def _folder(source: str, folder: Path) -> Iterator[Entry]:
@@ -81,7 +85,11 @@ def _remote(url: str) -> Iterator[Entry]:
 def _unsafe(name: str) -> str | None:
     """Why an archive member's name is refused, or None."""
     path = PurePosixPath(name.replace("\\", "/"))
-    return "an absolute or `..` name in an archive" if path.is_absolute() or ".." in path.parts or ":" in name[:3] else None
+    return (
+        "an absolute or `..` name in an archive"
+        if path.is_absolute() or ".." in path.parts or ":" in name[:3]
+        else None
+    )
 
 
 def _zip(source: str, path: Path, max_ratio: float) -> Iterator[Entry]:
@@ -102,7 +110,7 @@ def _zip(source: str, path: Path, max_ratio: float) -> Iterator[Entry]:
 
 def _tar(source: str, path: Path, max_ratio: float) -> Iterator[Entry]:
     try:
-        archive = tarfile.open(path)
+        archive = tarfile.open(path)  # noqa: SIM115 - its members are read later, by the entries
         members = archive.getmembers()
     except (tarfile.TarError, OSError, EOFError) as error:
         raise SourceError(f"{source} cannot be opened as .tar: {error}") from error

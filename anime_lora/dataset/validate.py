@@ -1,6 +1,7 @@
 """Validate: every picture is measured and held against a pandera schema; bad rows are set aside with the reason."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -39,13 +40,21 @@ class Reason:
 
 REASONS = {
     "short_side": Reason("min_side", "shorter side is {value:g} px, less than validate.min_side = {limit:g}"),
-    "aspect": Reason("max_aspect", "longer side is {value:g} times the shorter, more than validate.max_aspect = {limit:g}"),
-    "contrast": Reason("min_contrast", "blank: luma deviates by {value:g}, less than validate.min_contrast = {limit:g}"),
-    "sharpness": Reason("min_sharpness", "blurred: Laplacian variance {value:g}, less than validate.min_sharpness = {limit:g}"),
+    "aspect": Reason(
+        "max_aspect", "longer side is {value:g} times the shorter, more than validate.max_aspect = {limit:g}"
+    ),
+    "contrast": Reason(
+        "min_contrast", "blank: luma deviates by {value:g}, less than validate.min_contrast = {limit:g}"
+    ),
+    "sharpness": Reason(
+        "min_sharpness", "blurred: Laplacian variance {value:g}, less than validate.min_sharpness = {limit:g}"
+    ),
 }
 
 
-def validate(section: Validate, compute: Compute, source: Path = paths.INGEST, out: Path = paths.VALIDATE, cache: Path = CACHE) -> None:
+def validate(
+    section: Validate, compute: Compute, source: Path = paths.INGEST, out: Path = paths.VALIDATE, cache: Path = CACHE
+) -> None:
     """Write `manifest.jsonl` of usable pictures, `quarantine.jsonl` of all others, and `summary.json`.
 
     Raises:
@@ -82,7 +91,9 @@ def read_manifest(folder: Path, stage: str) -> list[Row]:
     except FileNotFoundError:
         raise DatasetError(f"{path} not found: run `python -m anime_lora {stage}` (or `dvc repro`) first") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path} is damaged ({error}): delete it and run `python -m anime_lora {stage}` again") from None
+        raise DatasetError(
+            f"{path} is damaged ({error}): delete it and run `python -m anime_lora {stage}` again"
+        ) from None
 
 
 def measure(path: Path) -> Row:
@@ -126,7 +137,9 @@ def _check(frame: pd.DataFrame, section: Validate) -> list[Row]:
     except SchemaErrors as errors:
         cases = errors.failure_cases
         if cases["index"].isna().any():
-            raise DatasetError(f"ingest's manifest has the wrong columns: {cases['failure_case'].tolist()[:3]}; run ingest again") from None
+            raise DatasetError(
+                f"ingest's manifest has the wrong columns: {cases['failure_case'].tolist()[:3]}; run ingest again"
+            ) from None
         for case in cases.sort_values(["index", "column"]).to_dict("records"):
             row, reason = frame.loc[case["index"]], REASONS[case["column"]]
             limit, value = float(getattr(section, reason.key)), float(case["failure_case"])
@@ -140,7 +153,15 @@ def _check(frame: pd.DataFrame, section: Validate) -> list[Row]:
 
 
 def _aside(row: Any, check: str, value: float | None, limit: float | None, reason: str) -> Row:
-    return {"id": row["id"], "source": row["source"], "path": row["path"], "check": check, "value": value, "limit": limit, "reason": reason}
+    return {
+        "id": row["id"],
+        "source": row["source"],
+        "path": row["path"],
+        "check": check,
+        "value": value,
+        "limit": limit,
+        "reason": reason,
+    }
 
 
 def _cluster_names(good: pd.DataFrame, bits: int) -> list[str]:
@@ -161,7 +182,11 @@ def _summary(seen: list[Row], good: pd.DataFrame, quarantine: list[Row]) -> Row:
         "with_alpha": int(good["alpha"].sum()),
         "near_duplicate_clusters": int((sizes > 1).sum()),
         "in_near_duplicate_clusters": int(sizes[sizes > 1].sum()),
-        "quantiles": {name: [round(float(q), 3) for q in good[name].quantile([0, 0.1, 0.5, 0.9, 1])] for name in DRIFT if len(good)},
+        "quantiles": {
+            name: [round(float(q), 3) for q in good[name].quantile([0, 0.1, 0.5, 0.9, 1])]
+            for name in DRIFT
+            if len(good)
+        },
     }
 
 
@@ -181,8 +206,8 @@ def _enforce(section: Validate, summary: Row) -> None:
                            f"{section.min_caption_share:.0%}: add .txt files beside them")  # fmt: skip
 
 
-def _plain(row: Row) -> Row:
-    return {key: (None if value is None or value != value else value) for key, value in row.items()}
+def _plain(row: Mapping[Any, Any]) -> Row:
+    return {str(key): (None if pd.isna(value) else value) for key, value in row.items()}
 
 
 def _drift(good: pd.DataFrame, cache: Path) -> None:

@@ -99,10 +99,10 @@ def interval_bar(claim: dict[str, Any]) -> Markup:
     if not interval or value is None:
         return Markup("")
     low, high = min(interval[0], value, 0.0), max(interval[1], value, 0.0)
-    span = (high - low) or 1.0
+    span = float(high - low) or 1.0
 
     def at(number: float) -> float:
-        return round(6 + 108 * (number - low) / span, 1)
+        return float(round(6 + 108 * (number - low) / span, 1))
 
     return Markup(
         f'<svg class="bar" viewBox="0 0 120 16" aria-hidden="true"><path class="zero" d="M{at(0.0)} 1V15"/>'

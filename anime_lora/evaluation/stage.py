@@ -17,6 +17,7 @@ from anime_lora.evaluation.findings import Findings, plain
 from anime_lora.evaluation.measure import judging, measure
 from anime_lora.evaluation.nearest import nearest
 from anime_lora.evaluation.plots import read_heldout, write_csv
+from anime_lora.evaluation.promotion import decide, gates, read_champion
 from anime_lora.files import fresh_folder, write_json
 from anime_lora.params.evaluate import Evaluate
 from anime_lora.params.section import Base, Compute, Concept
@@ -39,11 +40,12 @@ def evaluate(
     train: Path = paths.TRAIN,
     out: Path = paths.EVALUATE,
 ) -> None:
-    """Measure the drawn pictures; write metrics, claims, scores (.json), plots/, grids/, report.json and report.html.
+    """Measure the drawn pictures; write metrics, claims, scores and decision (.json), plots/, grids/ and the report.
 
     Raises:
         AnimeLoraError: pictures or dataset are missing or damaged. A missing encoder is no error: it is reported.
     """
+    champion = read_champion(section.champion)
     suite, checks = _read(samples / "suite.json"), _read(samples / "checks.json")
     record = _read(train / "record.json")
     encoders, skipped = load_encoders(section.encoders, pick_device(compute.device))
@@ -72,7 +74,11 @@ def evaluate(
             "tables": tables(found),
         }
         lineage = _lineage(suite, encoders, record)
-        write_json(folder / "scores.json", {"suite_id": lineage["Suite"], "units": found.units})
+        scores = {"suite_id": lineage["Suite"], "gates": gates(checks), "units": found.units}
+        decision = decide(scores, champion, section.bootstrap, section.seed)
+        write_json(folder / "scores.json", scores)
+        write_json(folder / "decision.json", decision.plain())
+        lineage["Decision"] = decision.reason
         described = content(found, claims, exhibits, {"concept": concept.model_dump(), **record}, lineage)
         write_json(folder / "report.json", described)
         report.write_report(folder, described)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from anime_lora.sampling.draw import generator
 from anime_lora.sampling.pipelines import SECOND, STYLE, Artist, merged
@@ -34,7 +35,7 @@ def check_adapter(artist: Artist, file: Path, prompts: list[str], second: Path |
         Largest absolute differences, one per prompt: `zero` (weight 0 against the bare base), `merged` (against
         unmerged), `sum` (two adapters at `SHARES` against both deltas added to the weights; a copy of the first
         stands in where there is no second), `unloaded` (after unloading against the bare base); and `effect`,
-        the LoRA's own mean absolute change, to compare them with.
+        the LoRA's own mean absolute change, to compare them with; and `finite`: no weight in the file is NaN or infinite.
     """
     bare = [predict(artist, prompt) for prompt in prompts]
     artist.load(file, STYLE, label)
@@ -66,6 +67,7 @@ def check_adapter(artist: Artist, file: Path, prompts: list[str], second: Path |
         "second": second is not None,
         "shares": list(SHARES.values()),
         "dtype": str(artist.dtype),
+        "finite": all(bool(weight.isfinite().all()) for weight in load_file(file).values()),
     }
 
 

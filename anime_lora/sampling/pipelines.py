@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +60,11 @@ class Artist:
         verbosity = diffusers_logging.get_verbosity()
         diffusers_logging.set_verbosity_error()
         try:
-            self.text.load_lora_weights(file.parent, weight_name=file.name, adapter_name=name, local_files_only=True)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+                self.text.load_lora_weights(
+                    file.parent, weight_name=file.name, adapter_name=name, local_files_only=True
+                )
         except Exception as error:
             raise AdapterError(
                 f"LoRA {file} does not load onto this base ({' '.join(str(error).split())[:240]}): "

@@ -42,6 +42,23 @@ def test_learned(world: World) -> None:
     }  # fmt: skip
 
 
+def test_decision(world: World) -> None:
+    """Each run is a challenger: the first beats the base, the same LoRA again beats nobody, a broken one is kept out."""
+    world.draw(learned)
+    world.evaluate()
+    decision = read(world, "decision.json")
+    failed = [test["name"] for test in decision["tests"] if not test["passed"]]
+    assert failed in ([], ["memorisation"])
+    champion = world.folder / "champion.json"
+    champion.write_text((world.out / "scores.json").read_text())
+    world.evaluate(champion=str(champion))
+    decision = read(world, "decision.json")
+    assert not decision["promoted"]
+    assert "better style than the champion" in decision["reason"]
+    with pytest.raises(EvaluationError, match="champion"):
+        world.evaluate(champion="nowhere.json")
+
+
 def test_zeros(world: World) -> None:
     """A LoRA of zeros gives S = 0 and no claim shown."""
     world.draw(untrained, effect=0.0)

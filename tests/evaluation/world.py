@@ -135,7 +135,13 @@ class World:
         )
         errors = {name: [1e-6 * (effect > 0)] * 4 for name in ("merged", "sum")}
         zeros = {name: [0.0] * 4 for name in ("zero", "unloaded")}
-        checks = {"prompts": section.prompts[:4], "effect": [effect] * 4, "shares": [0.4, 0.6], "second": False}
+        checks = {
+            "prompts": section.prompts[:4],
+            "effect": [effect] * 4,
+            "shares": [0.4, 0.6],
+            "second": False,
+            "finite": True,
+        }
         write_json(self.samples / "checks.json", {**checks, **errors, **zeros, "dtype": "torch.float32"})
         identity = {"base": "0" * 16, "sampler": "DDIM"}
         params = section.model_dump(mode="json")
