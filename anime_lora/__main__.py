@@ -1,10 +1,13 @@
 """The door: `python -m anime_lora STAGE` runs one stage on `params.yaml`; DVC calls nothing else.
 
+Beside the stages: `preset`, `plan` and `inspect`, for people.
+
 Each command imports its room only when called, so that a data stage never loads torch.
 """
 
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -80,6 +83,19 @@ def evaluate() -> None:
 
     params = _params()
     run(params.evaluate, params.concept, params.base, params.compute)
+
+
+@app.command()
+def preset(name: Annotated[str, typer.Argument(help="pocket, sd15 or another file of presets/.")]) -> None:
+    """Write a preset's values into params.yaml; comments and every other line stay as they are."""
+    from anime_lora.params.presets import apply
+
+    changes = apply(name)
+    for change in changes:
+        print(f"{change.path}: {change.before} -> {change.after}")
+    print(
+        f"preset {name}: {len(changes)} values changed in {paths.PARAMS}" if changes else f"{paths.PARAMS} has them all"
+    )
 
 
 def guarded(command: Callable[[], object]) -> None:

@@ -45,14 +45,23 @@ def read_document(path: Path) -> dict[str, Any]:
     """The YAML 1.2 document as plain values, unchecked."""
     if not path.is_file():
         raise ParamsError(
-            f"{path} not found: run from the project's root, or write one with `python -m anime_lora preset pocket`"
+            f"{path} not found: run from the project's root (`git checkout {path.name}` brings a lost one back)"
         )
     try:
-        document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path} is not valid YAML: {error}") from error
+    return parsed(text, str(path))
+
+
+def parsed(text: str, name: str) -> dict[str, Any]:
+    """A YAML 1.2 text of sections as plain values; `name` is what an error calls it."""
+    try:
+        document = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ParamsError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
-        raise ParamsError(f"{path} holds no sections: expected a mapping such as `train:` with its keys below")
+        raise ParamsError(f"{name} holds no sections: expected a mapping such as `train:` with its keys below")
     return document
 
 
