@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,50 +16,73 @@ from safetensors.torch import load_file
 
 from anime_lora.errors import TrainingError
 from anime_lora.params.document import read_document
-from anime_lora.training import launch
-from training.tiny import CONCEPT, ROOT, SIDE, train_settings
+from anime_lora.training import checkpoint, launch
+from anime_lora.training.stop import STOPPED
+from training.tiny import CONCEPT, ROOT, SIDE, train_settings, write_dataset
 
 
-def project(folder: Path, base: Path, dataset: Path, processes: int) -> None:
-    """A project folder in which `python -m anime_lora train` works."""
+def start(folder: Path, base: Path, dataset: Path, **changes: Any) -> subprocess.Popen[str]:
+    """`python -m anime_lora train` with two processes, in a project folder made for it."""
     document = read_document(ROOT / "params.yaml")
-    document["train"] = json.loads(
-        train_settings(epochs=2, batch_size=2, gradient_accumulation_steps=1).model_dump_json()
-    )
+    document["train"] = json.loads(train_settings(**changes).model_dump_json())
     document["concept"] = CONCEPT.model_dump()
     document["base"] = {"model": str(base), "revision": None, "resolution": SIDE}
-    document["compute"] |= {"processes": processes, "device": "cpu"}
+    document["compute"] |= {"processes": 2, "device": "cpu"}
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "organize").symlink_to(dataset)
     with (folder / "params.yaml").open("w") as stream:
         YAML().dump(document, stream)
-
-
-def test_two_processes_give_the_adapter_of_one(
-    tmp_path: Path, tiny_base: Path, dataset: Path, stage: Callable[..., Path]
-) -> None:
-    """compute.processes 2, through accelerate's launcher, at the same effective batch: equal within 1e-6."""
-    project(tmp_path / "two", tiny_base, dataset, 2)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "anime_lora", "train"],
-        cwd=tmp_path / "two",
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    one = stage(epochs=2, batch_size=2, gradient_accumulation_steps=1)
-    two = tmp_path / "two" / "data" / "train"
+    stage = [sys.executable, "-m", "anime_lora", "train"]
+    with (folder / "errors.txt").open("w") as errors:
+        return subprocess.Popen(stage, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_adapter_of_one(tmp_path: Path, tiny_base: Path, stage: Callable[..., Path]) -> None:
+    """compute.processes 2 at the same effective batch: the same visits at each step, the adapter equal within 1e-6.
+
+    Five pictures in groups of two: in each epoch's last step one process has nothing to do.
+    """
+    dataset = write_dataset(tmp_path / "organize", count=5)
+    settings = {"epochs": 2, "batch_size": 1, "gradient_accumulation_steps": 2}
+    process = start(tmp_path / "two", tiny_base, dataset, **settings)
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, (tmp_path / "two" / "errors.txt").read_text()[-3000:]
+    assert printed.count("published epoch") == 1
+    one, two = stage(organize=dataset, **settings), tmp_path / "two" / "data" / "train"
+    rows = [loss_table(out / "plots" / "loss.csv") for out in (one, two)]
+    assert len(rows[0]) == 6
+    torch.testing.assert_close(rows[1], rows[0], rtol=1e-6, atol=0)
     first, second = (load_file(out / "pytorch_lora_weights.safetensors") for out in (one, two))
     assert first.keys() == second.keys()
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, rtol=0, atol=1e-6)
-    assert done.stdout.count("published epoch") == 1
-    assert not (tmp_path / "two" / ".cache" / "train").exists() or not list(
-        (tmp_path / "two" / ".cache" / "train").iterdir()
-    )
+    assert not list((tmp_path / "two" / ".cache" / "train").iterdir())
+
+
+def loss_table(file: Path) -> torch.Tensor:
+    """step, epoch, loss and rate of each step, (n, 4) in float64."""
+    lines = file.read_text().splitlines()[1:]
+    return torch.tensor([[float(field) for field in line.split(",")] for line in lines], dtype=torch.float64)
+
+
+@pytest.mark.slow
+def test_two_processes_stop_politely_and_go_on(tmp_path: Path, tiny_base: Path, dataset: Path) -> None:
+    """SIGTERM while two processes train: exit code 75, a checkpoint that verifies, and no process left behind."""
+    process = start(tmp_path / "two", tiny_base, dataset, epochs=1000)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 1:"):
+            break
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == STOPPED, printed + (tmp_path / "two" / "errors.txt").read_text()[-3000:]
+    (work,) = (tmp_path / "two" / ".cache" / "train").iterdir()
+    newest = checkpoint.saved(work / "checkpoints")[0]
+    mark = json.loads((newest / checkpoint.MANIFEST).read_text())["fingerprint"]
+    assert checkpoint.fault(newest, mark) is None
+    assert printed.count("stopped; run the same command to go on") == 2
 
 
 def test_failing_process_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
