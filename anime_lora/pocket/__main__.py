@@ -19,11 +19,13 @@ def train(
     recipe: Path = RECIPE,
     work: Path = paths.CACHE / "pocket",
     out: Path = BASE,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
 ) -> None:
     """Train the pocket base and the scorer as the recipe says; a killed run goes on where it was."""
-    from anime_lora.pocket.recipe import Kitchen, read_recipe
+    from anime_lora.pocket.kitchen import Kitchen
+    from anime_lora.pocket.recipe import read_recipe
 
-    kitchen = Kitchen(read_recipe(recipe), work, out)
+    kitchen = Kitchen(read_recipe(recipe), work, out, device)
     if model in {"scorer", "all"}:
         kitchen.scorer()
     if model in {"base", "all"}:

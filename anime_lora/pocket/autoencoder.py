@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from anime_lora.pocket import models
-from anime_lora.pocket.fit import Loss, Plan, fit
+from anime_lora.pocket.fit import Loss, Plan, Watch, fit
+from anime_lora.pocket.recipe import AutoencoderRecipe
 
 WHOLE = 0.25
 """Share of steps on a whole picture instead of crops: group norm must see what it will be used on."""
@@ -21,38 +22,45 @@ def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
     )
 
 
-def train_autoencoder(pictures: NDArray[np.uint8], plan: Plan, batch: int, crop: int, kl: float) -> AutoencoderKL:
-    """Learn to reproduce crops of `crop` pixels; returns the model with normalised latents."""
-    torch.manual_seed(plan.seed)
+def new_autoencoder(seed: int) -> AutoencoderKL:
+    """The model before its first step: each residual block starts as the identity."""
+    torch.manual_seed(seed)
     model = models.autoencoder().to(memory_format=torch.channels_last)
     for block in model.modules():
         if isinstance(block, ResnetBlock2D):
             nn.init.zeros_(block.conv2.weight)
-    fit(model, _loss(model, pictures, batch, crop, kl), plan)
+    return model
+
+
+def train_autoencoder(
+    model: AutoencoderKL, pictures: NDArray[np.uint8], plan: Plan, recipe: AutoencoderRecipe, watch: Watch | None = None
+) -> AutoencoderKL:
+    """Learn to reproduce `pictures` (n, h, w, 3) by crops; returns the model with normalised latents."""
+    fit(model, _loss(model, pictures, recipe, plan.device), plan, watch)
     normalise(model, encode(model, pictures[:: max(1, len(pictures) // 400)]))
     return model
 
 
-def _loss(model: AutoencoderKL, pictures: NDArray[np.uint8], batch: int, crop: int, kl: float) -> Loss:
+def _loss(model: AutoencoderKL, pictures: NDArray[np.uint8], recipe: AutoencoderRecipe, device: str) -> Loss:
     side = pictures.shape[1]
 
     def loss(generator: torch.Generator) -> Tensor:
         whole = bool(torch.rand((), generator=generator) < WHOLE)
-        count, width = (1, side) if whole else (batch, crop)
+        count, width = (1, side) if whole else (recipe.batch, recipe.crop)
         rows = torch.randint(len(pictures), (count,), generator=generator).tolist()
         corners = torch.randint(side - width + 1, (count, 2), generator=generator).tolist()
         crops = [pictures[i, y : y + width, x : x + width] for i, (y, x) in zip(rows, corners, strict=True)]
-        real = to_tensor(np.stack(crops))
+        real = to_tensor(np.stack(crops)).to(device)
         posterior = model.encode(real).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=generator)
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
         drawn = model.decode(posterior.mean + posterior.std * noise).sample
-        return reconstruction(drawn, real) + kl * posterior.kl().mean()
+        return reconstruction(drawn, real) + recipe.kl * posterior.kl().mean() / noise[0].numel()
 
     return loss
 
 
 def reconstruction(drawn: Tensor, real: Tensor) -> Tensor:
-    """Mean absolute error, plus that of the horizontal and vertical differences, plus the squared error, (n, 3, h, w)."""
+    """Mean absolute error, plus that of horizontal and vertical differences, plus the squared error, (n, 3, h, w)."""
     miss = drawn - real
     edges = miss.diff(dim=-1).abs().mean() + miss.diff(dim=-2).abs().mean()
     return miss.abs().mean() + edges + 2 * miss.square().mean()

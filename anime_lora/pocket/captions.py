@@ -14,7 +14,17 @@ DOMAIN_WORDS: dict[str, tuple[str, ...]] = {
     "doll": ("a doll", "doll face", "doll style"),
     "anime": ("anime style", "an anime drawing", "anime"),
 }
-FILLER = ("high quality", "portrait", "masterpiece", "detailed", "best quality", "face", "looking at viewer", "solo", "simple background")
+FILLER = (
+    "high quality",
+    "portrait",
+    "masterpiece",
+    "detailed",
+    "best quality",
+    "face",
+    "looking at viewer",
+    "solo",
+    "simple background",
+)
 GENDER_WORDS = {"girl": ("girl", "a girl", "a woman", "female"), "boy": ("boy", "a boy", "a man", "male")}
 
 
@@ -24,7 +34,14 @@ def tags(character: Character) -> str:
 
 
 def _facts(c: Character) -> list[str]:
-    facts = [c.gender, f"{c.hair_color} hair", f"{c.hair_length} hair", c.hair_style, f"{c.eye_color} eyes", c.expression]
+    facts = [
+        c.gender,
+        f"{c.hair_color} hair",
+        f"{c.hair_length} hair",
+        c.hair_style,
+        f"{c.eye_color} eyes",
+        c.expression,
+    ]
     return [*facts, *(["glasses"] if c.glasses else []), f"{c.background} background", f"{c.clothes} clothes"]
 
 
@@ -43,7 +60,9 @@ def caption(character: Character, domain: str, rng: np.random.Generator) -> str:
 
 def _sentence(c: Character, word: str, rng: np.random.Generator) -> str:
     person = _one(GENDER_WORDS[c.gender], rng) if rng.random() < 0.9 else "a person"
-    hair = " ".join([*([c.hair_length] if rng.random() < 0.6 else []), *([c.hair_color] if rng.random() < 0.9 else []), "hair"])
+    hair = " ".join(
+        [*([c.hair_length] if rng.random() < 0.6 else []), *([c.hair_color] if rng.random() < 0.9 else []), "hair"]
+    )
     parts = [f"with {hair}" if hair != "hair" else ""]
     parts.append(f"and {c.eye_color} eyes" if rng.random() < 0.5 else "")
     parts.append("wearing glasses" if c.glasses and rng.random() < 0.9 else "")

@@ -14,7 +14,14 @@ BACKGROUNDS = {
     "white": "#f7f7f5", "grey": "#a9adb3", "blue": "#8fc1ee", "green": "#a5d6a0",
     "pink": "#f6bdd0", "yellow": "#f6e08c", "orange": "#f2b27a", "purple": "#c3a9e2",
 }  # fmt: skip
-CLOTHES = {"navy": "#2c3f6b", "white": "#f0f0ee", "red": "#b83a3a", "teal": "#2f8d89", "black": "#34343b", "mustard": "#d3a53a"}
+CLOTHES = {
+    "navy": "#2c3f6b",
+    "white": "#f0f0ee",
+    "red": "#b83a3a",
+    "teal": "#2f8d89",
+    "black": "#34343b",
+    "mustard": "#d3a53a",
+}
 EXPRESSIONS = ("smiling", "neutral", "sad", "surprised")
 GENDERS = ("girl", "boy")
 LENGTHS = ("short", "medium", "long")

@@ -71,4 +71,6 @@ def scorer_corpus(count: int, size: int) -> Corpus:
 
 def held_out_corpus(count: int, size: int, domains: tuple[str, ...] = DOMAINS) -> Corpus:
     """Characters that no model has seen."""
-    return Corpus(f"held-out-{'-'.join(domains) if len(domains) < len(DOMAINS) else 'all'}", count, size, HELD_OUT, domains)
+    return Corpus(
+        f"held-out-{'-'.join(domains) if len(domains) < len(DOMAINS) else 'all'}", count, size, HELD_OUT, domains
+    )

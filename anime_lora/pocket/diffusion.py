@@ -11,7 +11,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from anime_lora.pocket import models
 from anime_lora.pocket.captions import caption
 from anime_lora.pocket.corpus import Corpus
-from anime_lora.pocket.fit import Loss, Plan, fit
+from anime_lora.pocket.fit import Loss, Plan, Watch, fit
+from anime_lora.pocket.recipe import DiffusionRecipe
 from anime_lora.pocket.tokenizer import PROSE
 
 
@@ -26,26 +27,34 @@ class Drawer(nn.Module):
 
     def forward(self, noisy: Tensor, time: Tensor, captions: list[str]) -> Tensor:
         """Predicted noise for latents (n, c, h, w) at time steps (n,)."""
-        return self.unet(noisy, time, self.text_encoder(tokens(self.tokenizer, captions))[0]).sample
+        ids = tokens(self.tokenizer, captions).to(noisy.device)
+        return self.unet(noisy, time, self.text_encoder(ids)[0]).sample
 
 
 def tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """Token ids, (n, 77), padded and cut as a pipeline does."""
-    padded = tokenizer(captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt")
+    longest = tokenizer.model_max_length
+    padded = tokenizer(captions, padding="max_length", truncation=True, max_length=longest, return_tensors="pt")
     return padded.input_ids
 
 
-def train_drawer(latents: Tensor, corpus: Corpus, tokenizer: CLIPTokenizer, plan: Plan, recipe: dict[str, float]) -> Drawer:
+def new_drawer(tokenizer: CLIPTokenizer, seed: int) -> Drawer:
+    """UNet and text tower before their first step."""
+    torch.manual_seed(seed)
+    return Drawer(tokenizer)
+
+
+def train_drawer(
+    drawer: Drawer, latents: Tensor, corpus: Corpus, plan: Plan, recipe: DiffusionRecipe, *, watch: Watch | None = None
+) -> Drawer:
     """Learn to draw `latents` (n, c, h, w) from captions of `corpus`."""
-    torch.manual_seed(plan.seed)
-    drawer = Drawer(tokenizer)
-    fit(drawer, _loss(drawer, latents, corpus, recipe), plan)
+    fit(drawer, _loss(drawer, latents, corpus, recipe, plan.device), plan, watch)
     return drawer
 
 
-def _loss(drawer: Drawer, latents: Tensor, corpus: Corpus, recipe: dict[str, float]) -> Loss:
+def _loss(drawer: Drawer, latents: Tensor, corpus: Corpus, recipe: DiffusionRecipe, device: str) -> Loss:
     alphas = models.scheduler().alphas_cumprod
-    batch = int(recipe["batch"])
+    batch = recipe.batch
 
     def loss(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(latents), (batch,), generator=generator)
@@ -56,8 +65,8 @@ def _loss(drawer: Drawer, latents: Tensor, corpus: Corpus, recipe: dict[str, flo
         clean, noise = latents[rows], torch.randn((batch, *latents.shape[1:]), generator=generator)
         alpha = alphas[time][:, None, None, None]
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        miss = (drawer(noisy, time, captions) - noise).square().mean((1, 2, 3))
-        return (min_snr(alphas[time], recipe["gamma"]) * miss).mean()
+        miss = (drawer(noisy.to(device), time.to(device), captions) - noise.to(device)).square().mean((1, 2, 3))
+        return (min_snr(alphas[time], recipe.gamma).to(device) * miss).mean()
 
     return loss
 
@@ -68,12 +77,12 @@ def min_snr(alpha: Tensor, gamma: float) -> Tensor:
     return snr.clamp(max=gamma) / snr
 
 
-def _caption(corpus: Corpus, row: int, rng: np.random.Generator, recipe: dict[str, float]) -> str:
+def _caption(corpus: Corpus, row: int, rng: np.random.Generator, recipe: DiffusionRecipe) -> str:
     """A caption, sometimes none, sometimes with a word that means nothing (as a trigger does before it is learned)."""
-    if rng.random() < recipe["caption_dropout"]:
+    if rng.random() < recipe.caption_dropout:
         return ""
     text = caption(corpus.character(row), corpus.domain(row), rng)
-    if rng.random() < recipe["nonsense"]:
+    if rng.random() < recipe.nonsense:
         word = _nonsense(rng)
         return f"{word} {text}" if rng.random() < 0.6 else f"{text}, {word}"
     return text

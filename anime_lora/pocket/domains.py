@@ -33,7 +33,8 @@ def face_svg(character: Character, domain: str) -> str:
     brush = Brush(character, STYLES[domain])
     body, backdrop = _figure(brush), _backdrop(brush)
     defs = "".join(dict.fromkeys(brush.defs))
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}"><defs>{defs}</defs>{backdrop}{body}{_surface(brush)}</svg>'
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}">'
+    return f"{start}<defs>{defs}</defs>{backdrop}{body}{_surface(brush)}</svg>"
 
 
 def _figure(brush: Brush) -> str:
@@ -41,8 +42,13 @@ def _figure(brush: Brush) -> str:
     scale = c.scale * style.head * 1.34
     x, y = 256 + c.dx, 258 + c.dy
     place = f"translate({x:.1f} {y:.1f}) rotate({c.tilt:.2f}) scale({scale:.3f})"
-    shoulders = f"translate({256 + c.dx * 0.8:.1f} {y + 112 * scale:.1f}) scale({c.scale * (1.0 if style.head > 1.15 else 1.22):.3f})"
-    return group(hair.back(brush), transform=place) + group(_body(brush), transform=shoulders) + group(face.head(brush) + hair.front(brush), transform=place)
+    wide = c.scale * (1.0 if style.head > 1.15 else 1.22)
+    shoulders = f"translate({256 + c.dx * 0.8:.1f} {y + 112 * scale:.1f}) scale({wide:.3f})"
+    return (
+        group(hair.back(brush), transform=place)
+        + group(_body(brush), transform=shoulders)
+        + group(face.head(brush) + hair.front(brush), transform=place)
+    )
 
 
 def _body(brush: Brush) -> str:
@@ -50,14 +56,37 @@ def _body(brush: Brush) -> str:
     c, style = brush.character, brush.style
     broad = 168 if c.gender == "boy" else 138
     neck = 40 if c.gender == "boy" else 31
-    skin = smooth([(-neck, -40), (neck, -40), (neck + 1, 40), (neck + 26, 62), (0, 96), (-neck - 26, 62), (-neck - 1, 40)], tension=0.7)
-    cloth = smooth([(-neck - 20, 42), (-broad * 0.7, 66), (-broad, 104), (-broad - 26, 260), (broad + 26, 260), (broad, 104), (broad * 0.7, 66), (neck + 20, 42), (0, 60 if c.neckline == "round" else 96)], tension=0.8)
+    skin = smooth(
+        [(-neck, -40), (neck, -40), (neck + 1, 40), (neck + 26, 62), (0, 96), (-neck - 26, 62), (-neck - 1, 40)],
+        tension=0.7,
+    )
+    cloth = smooth(
+        [
+            (-neck - 20, 42),
+            (-broad * 0.7, 66),
+            (-broad, 104),
+            (-broad - 26, 260),
+            (broad + 26, 260),
+            (broad, 104),
+            (broad * 0.7, 66),
+            (neck + 20, 42),
+            (0, 60 if c.neckline == "round" else 96),
+        ],
+        tension=0.8,
+    )
     paint = brush.vertical("cloth", brush.cloth, tone(brush.cloth, -0.12)) if style.shading == "soft" else None
-    dress = element("path", d=cloth, fill=paint, **brush.outline(brush.cloth)) if paint else brush.shape(cloth, brush.cloth)
+    dress = (
+        element("path", d=cloth, fill=paint, **brush.outline(brush.cloth)) if paint else brush.shape(cloth, brush.cloth)
+    )
     trim = mix(brush.cloth, "#ffffff", 0.65)
     collar = ""
     if c.neckline == "collar":
-        collar = "".join(brush.shape(smooth([(s * (neck + 16), 40), (s * (neck + 34), 56), (s * 40, 112), (0, 92)], tension=0.3), trim) for s in (-1, 1))
+        collar = "".join(
+            brush.shape(
+                smooth([(s * (neck + 16), 40), (s * (neck + 34), 56), (s * 40, 112), (0, 92)], tension=0.3), trim
+            )
+            for s in (-1, 1)
+        )
     shadow = smooth([(-neck, -10), (neck, -10), (neck + 1, 28), (0, 48), (-neck - 1, 28)], tension=0.7)
     under = element("path", d=shadow, fill=brush.skin_shadow, opacity=0.75) if style.shading == "cel" else ""
     if style.shading == "soft":
@@ -79,10 +108,19 @@ def _backdrop(brush: Brush) -> str:
         places = ((70, 90), (440, 150), (60, 400), (470, 420))
         return ground + "".join(brush.glow(light, x, y, 130, 66, 0.8) for x, y in places)
     if c.backdrop == "dots":
-        dots = "".join(f'<circle cx="{x + (32 if (y // 64) % 2 else 0)}" cy="{y}" r="9"/>' for y in range(16, SIDE, 64) for x in range(16, SIDE + 32, 64))
+        dots = "".join(
+            f'<circle cx="{x + (32 if (y // 64) % 2 else 0)}" cy="{y}" r="9"/>'
+            for y in range(16, SIDE, 64)
+            for x in range(16, SIDE + 32, 64)
+        )
         return ground + group(dots, fill=light, opacity=0.8)
     if c.backdrop == "stripes":
-        return ground + group("".join(f'<path d="M{x} 0L{x - 120} 512"/>' for x in range(20, SIDE + 150, 66)), stroke=light, stroke_width=16, opacity=0.6)
+        return ground + group(
+            "".join(f'<path d="M{x} 0L{x - 120} 512"/>' for x in range(20, SIDE + 150, 66)),
+            stroke=light,
+            stroke_width=16,
+            opacity=0.6,
+        )
     return ground
 
 
@@ -93,8 +131,15 @@ def _surface(brush: Brush) -> str:
         lines = "".join(f'<path d="M0 {y}L512 {y - 40}"/>' for y in range(0, SIDE + 60, 14))
         return group(lines, stroke="#8d8779", stroke_width=0.8, opacity=0.25)
     if kind == "scanlines":
-        return group("".join(f'<path d="M0 {y}L512 {y}"/>' for y in range(3, SIDE, 8)), stroke="#1a1030", stroke_width=2.4, opacity=0.2)
+        return group(
+            "".join(f'<path d="M0 {y}L512 {y}"/>' for y in range(3, SIDE, 8)),
+            stroke="#1a1030",
+            stroke_width=2.4,
+            opacity=0.2,
+        )
     if kind == "lens":
-        ring = '<stop offset="0.62" stop-color="#000" stop-opacity="0"/><stop offset="1" stop-color="#000" stop-opacity="0.2"/>'
-        return f'<defs><radialGradient id="lens" r="0.75">{ring}</radialGradient></defs><rect width="512" height="512" fill="url(#lens)"/>'
+        inner = '<stop offset="0.62" stop-color="#000" stop-opacity="0"/>'
+        outer = '<stop offset="1" stop-color="#000" stop-opacity="0.2"/>'
+        lens = f'<defs><radialGradient id="lens" r="0.75">{inner}{outer}</radialGradient></defs>'
+        return f'{lens}<rect width="512" height="512" fill="url(#lens)"/>'
     return ""

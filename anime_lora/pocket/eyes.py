@@ -21,8 +21,27 @@ def eye(brush: Brush, side: float, a: float, b: float) -> str:
 def _ball(a: float, b: float, side: float, angular: bool = False) -> str:
     """The opening between the lids; the outer corner lies a little higher."""
     if angular:
-        return smooth([(-a * side, b * 0.2), (-a * 0.55 * side, -b), (a * 0.8 * side, -b * 0.92), (a * side, -b * 0.1), (a * 0.5 * side, b), (-a * 0.5 * side, b * 0.95)], tension=0.45)
-    return smooth([(-a * side, b * 0.15), (-a * 0.5 * side, -b * 0.82), (a * 0.35 * side, -b), (a * side, -b * 0.2), (a * 0.6 * side, b * 0.8), (-a * 0.45 * side, b * 0.92)])
+        return smooth(
+            [
+                (-a * side, b * 0.2),
+                (-a * 0.55 * side, -b),
+                (a * 0.8 * side, -b * 0.92),
+                (a * side, -b * 0.1),
+                (a * 0.5 * side, b),
+                (-a * 0.5 * side, b * 0.95),
+            ],
+            tension=0.45,
+        )
+    return smooth(
+        [
+            (-a * side, b * 0.15),
+            (-a * 0.5 * side, -b * 0.82),
+            (a * 0.35 * side, -b),
+            (a * side, -b * 0.2),
+            (a * 0.6 * side, b * 0.8),
+            (-a * 0.45 * side, b * 0.92),
+        ]
+    )
 
 
 def _button(brush: Brush, a: float, b: float) -> str:
@@ -58,8 +77,16 @@ def _almond(brush: Brush, side: float, a: float, b: float) -> str:
         + element("circle", cx=-b * 0.3, cy=-b * 0.4, r=b * 0.2, fill="#ffffff")
     )
     lashes = 3.2 if brush.character.gender == "girl" else 2.0
-    upper = brush.stroke(f"M{-a * side:.1f} {b * 0.15:.1f}Q{-a * 0.1 * side:.1f} {-b * 1.75:.1f} {a * 1.06 * side:.1f} {-b * 0.25:.1f}", ink, lashes)
-    fold = brush.stroke(f"M{-a * 0.85 * side:.1f} {-b * 0.9:.1f}Q0 {-b * 2.1:.1f} {a * 0.95 * side:.1f} {-b * 0.95:.1f}", brush.skin_shadow, 2)
+    upper = brush.stroke(
+        f"M{-a * side:.1f} {b * 0.15:.1f}Q{-a * 0.1 * side:.1f} {-b * 1.75:.1f} {a * 1.06 * side:.1f} {-b * 0.25:.1f}",
+        ink,
+        lashes,
+    )
+    fold = brush.stroke(
+        f"M{-a * 0.85 * side:.1f} {-b * 0.9:.1f}Q0 {-b * 2.1:.1f} {a * 0.95 * side:.1f} {-b * 0.95:.1f}",
+        brush.skin_shadow,
+        2,
+    )
     return group(inside, clip_path=clip) + upper + fold
 
 
@@ -70,7 +97,10 @@ def _full(brush: Brush, side: float, a: float, b: float) -> str:
     clip = brush.clip(f"eye{'l' if side < 0 else 'r'}", ball)
     ink = "#3a2418" if kind == "round" else "#17121c"
     radius = b * {"round": 0.72, "angular": 0.92, "glossy": 0.86}[kind]
-    parts = [element("path", d=ball, fill="#ffffff"), element("ellipse", cx=0, cy=0, rx=radius * 0.88, ry=radius, fill=tone(brush.iris, -0.14))]
+    parts = [
+        element("path", d=ball, fill="#ffffff"),
+        element("ellipse", cx=0, cy=0, rx=radius * 0.88, ry=radius, fill=tone(brush.iris, -0.14)),
+    ]
     if kind == "glossy":
         paint = brush.vertical("irisgloss", tone(brush.iris, -0.2), tone(brush.iris, 0.18))
         parts.append(element("ellipse", cx=0, cy=0, rx=radius * 0.8, ry=radius * 0.92, fill=paint))
@@ -80,13 +110,27 @@ def _full(brush: Brush, side: float, a: float, b: float) -> str:
     if kind != "angular":
         parts.append(element("circle", cx=-radius * 0.32, cy=-radius * 0.42, r=radius * 0.24, fill="#ffffff"))
     width = {"round": 3.0, "angular": 5.5, "glossy": 3.4}[kind]
-    upper = brush.stroke(f"M{-a * side:.1f} {b * 0.1:.1f}Q{-a * 0.1 * side:.1f} {-b * 1.72:.1f} {a * 1.05 * side:.1f} {-b * 0.2:.1f}", ink, width)
+    upper = brush.stroke(
+        f"M{-a * side:.1f} {b * 0.1:.1f}Q{-a * 0.1 * side:.1f} {-b * 1.72:.1f} {a * 1.05 * side:.1f} {-b * 0.2:.1f}",
+        ink,
+        width,
+    )
     return group("".join(parts), clip_path=clip) + upper
 
 
 def _anime(brush: Brush, side: float, a: float, b: float) -> str:
     """Tall iris from dark to bright, two lights, a heavy upper lash line with a wing, a thin lower one."""
-    ball = smooth([(-a * 0.92 * side, -b * 0.1), (-a * 0.6 * side, -b * 0.78), (a * 0.2 * side, -b * 0.92), (a * 0.95 * side, -b * 0.45), (a * 0.88 * side, b * 0.35), (a * 0.35 * side, b * 0.96), (-a * 0.5 * side, b * 0.86)])
+    ball = smooth(
+        [
+            (-a * 0.92 * side, -b * 0.1),
+            (-a * 0.6 * side, -b * 0.78),
+            (a * 0.2 * side, -b * 0.92),
+            (a * 0.95 * side, -b * 0.45),
+            (a * 0.88 * side, b * 0.35),
+            (a * 0.35 * side, b * 0.96),
+            (-a * 0.5 * side, b * 0.86),
+        ]
+    )
     name = "l" if side < 0 else "r"
     clip = brush.clip(f"eye{name}", ball)
     dark, bright = mix(tone(brush.iris, -0.24), "#1a1030", 0.4), tone(brush.iris, 0.17, 1.15)
@@ -104,8 +148,28 @@ def _anime(brush: Brush, side: float, a: float, b: float) -> str:
     )
     girl = brush.character.gender == "girl"
     wing = 1.24 if girl else 1.04
-    lash = smooth([(-a * 1.0 * side, -b * 0.12), (-a * 0.66 * side, -b * 0.92), (a * 0.2 * side, -b * 1.12), (a * 0.96 * side, -b * 0.66), (a * wing * side, -b * (0.55 if girl else 0.3)),
-                   (a * 0.9 * side, -b * 0.42), (a * 0.2 * side, -b * 0.84), (-a * 0.6 * side, -b * 0.7)], tension=0.8)  # fmt: skip
-    lower = brush.stroke(f"M{a * 0.82 * side:.1f} {b * 0.5:.1f}Q{a * 0.4 * side:.1f} {b * 1.02:.1f} {-a * 0.4 * side:.1f} {b * 0.9:.1f}", ink, 1.8)
-    fold = brush.stroke(f"M{-a * 0.6 * side:.1f} {-b * 1.18:.1f}Q{a * 0.2 * side:.1f} {-b * 1.42:.1f} {a * 0.85 * side:.1f} {-b * 1.02:.1f}", brush.skin_shadow, 2)
+    lash = smooth(
+        [
+            (-a * 1.0 * side, -b * 0.12),
+            (-a * 0.66 * side, -b * 0.92),
+            (a * 0.2 * side, -b * 1.12),
+            (a * 0.96 * side, -b * 0.66),
+            (a * wing * side, -b * (0.55 if girl else 0.3)),
+            (a * 0.9 * side, -b * 0.42),
+            (a * 0.2 * side, -b * 0.84),
+            (-a * 0.6 * side, -b * 0.7),
+        ],
+        tension=0.8,
+    )
+    lower = brush.stroke(
+        f"M{a * 0.82 * side:.1f} {b * 0.5:.1f}Q{a * 0.4 * side:.1f} {b * 1.02:.1f} {-a * 0.4 * side:.1f} {b * 0.9:.1f}",
+        ink,
+        1.8,
+    )
+    fold = brush.stroke(
+        f"M{-a * 0.6 * side:.1f} {-b * 1.18:.1f}"
+        f"Q{a * 0.2 * side:.1f} {-b * 1.42:.1f} {a * 0.85 * side:.1f} {-b * 1.02:.1f}",
+        brush.skin_shadow,
+        2,
+    )
     return group(inside, clip_path=clip) + element("path", d=lash, fill=ink) + lower + (fold if girl else "")

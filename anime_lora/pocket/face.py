@@ -15,34 +15,69 @@ def head_path(brush: Brush) -> str:
     jaw = (0.72 if c.gender == "boy" else 0.62) + 0.03 * c.jaw - 0.2 * point + 0.1 * (1 - point)
     tip = 14 + 14 * (1 - point) + (5 if c.gender == "boy" else 0)
     right = [(w, -20.0), (w * 0.98, 25.0), (w * (jaw + 0.16), 72.0), (w * jaw * 0.78, 95.0), (tip, chin)]
-    return smooth([(0.0, -126.0), (w * 0.72, -96.0), *right, *((-x, y) for x, y in reversed(right)), (-w * 0.72, -96.0)])
+    return smooth(
+        [(0.0, -126.0), (w * 0.72, -96.0), *right, *((-x, y) for x, y in reversed(right)), (-w * 0.72, -96.0)]
+    )
 
 
 def head(brush: Brush) -> str:
     """The face around (0, 0): half width about 94, chin at about 112."""
     path = head_path(brush)
-    ears = "".join(brush.shape(smooth([(s * (half_width(brush) - 6), -8), (s * (half_width(brush) + 13), -12), (s * (half_width(brush) + 12), 18), (s * (half_width(brush) - 8), 34)]), brush.skin) for s in (-1, 1))
+    ears = "".join(
+        brush.shape(
+            smooth(
+                [
+                    (s * (half_width(brush) - 6), -8),
+                    (s * (half_width(brush) + 13), -12),
+                    (s * (half_width(brush) + 12), 18),
+                    (s * (half_width(brush) - 8), 34),
+                ]
+            ),
+            brush.skin,
+        )
+        for s in (-1, 1)
+    )
     if brush.style.shading == "soft":
         center = mix(brush.skin, "#ffffff", 0.22)
         edge = mix(brush.skin, brush.skin_shadow, 0.62)
-        stops = f'<stop offset="0" stop-color="{center}"/><stop offset="0.6" stop-color="{brush.skin}"/><stop offset="1" stop-color="{edge}"/>'
+        inner = f'<stop offset="0" stop-color="{center}"/><stop offset="0.6" stop-color="{brush.skin}"/>'
+        stops = f'{inner}<stop offset="1" stop-color="{edge}"/>'
         brush.defs.append(f'<radialGradient id="skin" cx="0.44" cy="0.46" r="0.62">{stops}</radialGradient>')
         skull = element("path", d=path, fill="url(#skin)", **brush.outline(brush.skin))
     else:
         skull = brush.shape(path, brush.skin)
     clip = brush.clip("head", path)
-    return ears + skull + group(_shadows(brush), clip_path=clip) + group(_features(brush), transform=f"translate({17 * brush.character.turn:.1f} 0)")
+    return (
+        ears
+        + skull
+        + group(_shadows(brush), clip_path=clip)
+        + group(_features(brush), transform=f"translate({17 * brush.character.turn:.1f} 0)")
+    )
 
 
 def _shadows(brush: Brush) -> str:
     c, style = brush.character, brush.style
     w = half_width(brush)
-    under_hair = smooth([(-w - 20, -130), (w + 20, -130), (w + 14, 20), (w - 16, -6), (40, -20), (0, -12), (-40, -22), (-w + 16, -4), (-w - 14, 20)])
+    under_hair = smooth(
+        [
+            (-w - 20, -130),
+            (w + 20, -130),
+            (w + 14, 20),
+            (w - 16, -6),
+            (40, -20),
+            (0, -12),
+            (-40, -22),
+            (-w + 16, -4),
+            (-w - 14, 20),
+        ]
+    )
     blush = ""
     if c.gender == "girl" or style.eye in {"anime", "oval"}:
         strength = {"anime": 0.5, "oval": 0.55, "glossy": 0.5}.get(style.eye, 0.22)
         radius = 17 if style.eye in {"anime", "oval"} else 22
-        blush = "".join(brush.glow("#ee6f6f", s * 58 + 17 * c.turn, 58, radius * 1.5, radius, strength) for s in (-1, 1))
+        blush = "".join(
+            brush.glow("#ee6f6f", s * 58 + 17 * c.turn, 58, radius * 1.5, radius, strength) for s in (-1, 1)
+        )
     if style.shading == "flat":
         return blush
     if style.shading == "hatch":
@@ -50,8 +85,14 @@ def _shadows(brush: Brush) -> str:
         return group(lines, stroke="#6a686e", stroke_width=1.4, opacity=0.45)
     if style.shading == "cel":
         side = 1 if c.turn <= 0 else -1
-        cheek = smooth([(side * (w + 8), -40), (side * (w * 0.84), 30), (side * w * 0.52, 84), (side * 10, 124), (side * 120, 130)])
-        return element("path", d=under_hair, fill=brush.skin_shadow, opacity=0.6) + element("path", d=cheek, fill=brush.skin_shadow, opacity=0.55) + blush
+        cheek = smooth(
+            [(side * (w + 8), -40), (side * (w * 0.84), 30), (side * w * 0.52, 84), (side * 10, 124), (side * 120, 130)]
+        )
+        return (
+            element("path", d=under_hair, fill=brush.skin_shadow, opacity=0.6)
+            + element("path", d=cheek, fill=brush.skin_shadow, opacity=0.55)
+            + blush
+        )
     rim = smooth([(-w, 30), (-w * 0.6, 96), (0, 122), (w * 0.6, 96), (w, 30), (w + 30, 140), (-w - 30, 140)])
     jawline = brush.soft(rim, brush.skin_shadow, 0.55)
     hairline = brush.soft(under_hair, brush.skin_shadow, 0.5)
@@ -66,7 +107,12 @@ def _features(brush: Brush) -> str:
     drawn = []
     for side in (-1.0, 1.0):
         squeeze = 1 - 0.13 * side * c.turn
-        shape = eye(brush, side, style.eye_width * squeeze * (1 if c.gender == "girl" else 0.95), style.eye_height * wide * (1 if c.gender == "girl" else 0.88))
+        shape = eye(
+            brush,
+            side,
+            style.eye_width * squeeze * (1 if c.gender == "girl" else 0.95),
+            style.eye_height * wide * (1 if c.gender == "girl" else 0.88),
+        )
         drawn.append(group(shape, transform=f"translate({side * gap:.1f} {style.eye_y})"))
         drawn.append(_brow(brush, side, gap))
     frame = _glasses(brush, gap) if c.glasses else ""
@@ -80,7 +126,11 @@ def _brow(brush: Brush, side: float, gap: float) -> str:
     inner, outer, half = side * (gap - 21), side * (gap + 23), style.eye_width * 0.02
     thick = (7.0 if c.gender == "boy" else 4.4) * (0.8 if style.eye in {"anime", "glossy"} else 1.0) + half
     middle = height - (9 if c.expression == "surprised" else 6)
-    color = mix(brush.hair_dark, "#2a1d1a", 0.4) if c.hair_color not in {"white", "blonde"} else mix(brush.hair_dark, "#5a4630", 0.55)
+    color = (
+        mix(brush.hair_dark, "#2a1d1a", 0.4)
+        if c.hair_color not in {"white", "blonde"}
+        else mix(brush.hair_dark, "#5a4630", 0.55)
+    )
     path = f"M{inner:.1f} {height + tilt:.1f}Q{side * gap:.1f} {middle:.1f} {outer:.1f} {height - tilt * 0.6 + 2:.1f}"
     return brush.stroke(path, color, thick, opacity=0.9)
 
@@ -95,7 +145,9 @@ def _nose(brush: Brush) -> str:
         )
     ink = str(brush.outline(brush.skin).get("stroke", brush.skin_shadow))
     if kind == "line":
-        return brush.stroke(f"M{2 + shift:.1f} 26L{9 + shift:.1f} 47L{-3 + shift:.1f} 50", ink, max(2.0, brush.style.line * 0.7))
+        return brush.stroke(
+            f"M{2 + shift:.1f} 26L{9 + shift:.1f} 47L{-3 + shift:.1f} 50", ink, max(2.0, brush.style.line * 0.7)
+        )
     if kind == "dot":
         return brush.stroke(f"M{shift:.1f} 46L{3 + shift:.1f} 49.5", ink, 3)
     return ""
@@ -110,23 +162,60 @@ def _mouth(brush: Brush) -> str:
     y = 78.0
     lips = mix(brush.skin, "#c4414f", 0.55 if c.gender == "girl" else 0.3)
     if c.expression == "smiling":
-        path = f"M{-wide} {y - 6}Q0 {y + 4} {wide} {y - 6}Q{wide * 0.5:.1f} {y + 20} 0 {y + 20}Q{-wide * 0.5:.1f} {y + 20} {-wide} {y - 6}Z"
-        teeth = element("path", d=f"M{-wide * 0.8} {y - 3}Q0 {y + 5} {wide * 0.8} {y - 3}L{wide * 0.62} {y + 4}Q0 {y + 11} {-wide * 0.62} {y + 4}Z", fill="#ffffff")
-        return element("path", d=path, fill="#a93a46", stroke=lips if photo else ink, stroke_width=width, stroke_linejoin="round") + teeth
+        upper = f"M{-wide} {y - 6}Q0 {y + 4} {wide} {y - 6}"
+        path = f"{upper}Q{wide * 0.5:.1f} {y + 20} 0 {y + 20}Q{-wide * 0.5:.1f} {y + 20} {-wide} {y - 6}Z"
+        teeth = element(
+            "path",
+            d=f"M{-wide * 0.8} {y - 3}Q0 {y + 5} {wide * 0.8} {y - 3}"
+            f"L{wide * 0.62} {y + 4}Q0 {y + 11} {-wide * 0.62} {y + 4}Z",
+            fill="#ffffff",
+        )
+        return (
+            element(
+                "path",
+                d=path,
+                fill="#a93a46",
+                stroke=lips if photo else ink,
+                stroke_width=width,
+                stroke_linejoin="round",
+            )
+            + teeth
+        )
     if c.expression == "surprised":
-        return element("ellipse", cx=0, cy=y + 5, rx=11, ry=15, fill="#8c2f3b", stroke=lips if photo else ink, stroke_width=width)
+        return element(
+            "ellipse", cx=0, cy=y + 5, rx=11, ry=15, fill="#8c2f3b", stroke=lips if photo else ink, stroke_width=width
+        )
     bend = -15.0 if c.expression == "sad" else 2.0
     base = y + (8 if c.expression == "sad" else 2)
     line = brush.stroke(f"M{-wide * 0.72:.1f} {base}Q0 {base + bend} {wide * 0.72:.1f} {base}", ink, width)
     if not photo:
         return line
-    return brush.stroke(f"M{-wide * 0.62:.1f} {base + 1}Q0 {base + bend + 2} {wide * 0.62:.1f} {base + 1}", lips, 10, opacity=0.8) + line
+    return (
+        brush.stroke(
+            f"M{-wide * 0.62:.1f} {base + 1}Q0 {base + bend + 2} {wide * 0.62:.1f} {base + 1}", lips, 10, opacity=0.8
+        )
+        + line
+    )
 
 
 def _glasses(brush: Brush, gap: float) -> str:
     y, color = brush.style.eye_y, tone("#2b2b33", 0.0)
     a, b = max(32.0, brush.style.eye_width + 7), max(25.0, brush.style.eye_height + 5)
-    rims = "".join(element("rect", x=round(s * gap - a, 1), y=round(y - b, 1), width=2 * a, height=2 * b, rx=b * 0.75, fill="#ffffff", fill_opacity=0.14, stroke=color, stroke_width=5) for s in (-1, 1))
+    rims = "".join(
+        element(
+            "rect",
+            x=round(s * gap - a, 1),
+            y=round(y - b, 1),
+            width=2 * a,
+            height=2 * b,
+            rx=b * 0.75,
+            fill="#ffffff",
+            fill_opacity=0.14,
+            stroke=color,
+            stroke_width=5,
+        )
+        for s in (-1, 1)
+    )
     bridge = brush.stroke(f"M{-gap + a:.1f} {y - 4}Q0 {y - 12} {gap - a:.1f} {y - 4}", color, 5)
     arms = "".join(brush.stroke(f"M{s * (gap + a):.1f} {y - 6}L{s * 96} {y - 12}", color, 5) for s in (-1, 1))
     return rims + bridge + arms

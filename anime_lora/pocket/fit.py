@@ -1,6 +1,7 @@
 """One resumable training loop for all pocket models: what a step sees depends on the seed and the step only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from anime_lora.progress import Progress
 
 Loss = Callable[[torch.Generator], Tensor]
 """Draws its batch from the generator and returns a scalar."""
+Watch = Callable[[int], None]
+"""Called now and then with the number of steps done, while the model holds its average."""
 
 
 @dataclass(frozen=True)
@@ -25,21 +28,26 @@ class Plan:
     warmup: int = 100
     ema: float = 0.998
     save_every: int = 100
+    watch_every: int = 500
+    device: str = "cpu"
 
     def rate(self, step: int) -> float:
         """Learning rate of `step`: linear warm-up, then linear to zero."""
         return self.learning_rate * min((step + 1) / self.warmup, 1 - step / self.steps)
 
 
-def fit(model: nn.Module, loss: Loss, plan: Plan) -> nn.Module:
-    """Train `model` in place and return it holding the moving average of its weights, in eval mode.
+def fit(model: nn.Module, loss: Loss, plan: Plan, watch: Watch | None = None) -> nn.Module:
+    """Train `model` in place and return it holding the moving average of its weights, in eval mode, on the CPU.
 
     The state is saved every `save_every` steps, written beside and renamed; the same call goes on from there.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, foreach=True)
+    model.to(plan.device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, foreach=True
+    )
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
     path = plan.folder / f"{plan.name}.pt"
-    start = _load(path, model, optimizer, average)
+    start = _load(path, model, optimizer, average, plan.device)
     model.train()
     with Progress("pocket", plan.name, plan.steps, "step", done=start) as progress:
         for step in range(start, plan.steps):
@@ -47,9 +55,23 @@ def fit(model: nn.Module, loss: Loss, plan: Plan) -> nn.Module:
             _average(average, model, min(plan.ema, (step + 1) / (step + 10)))
             if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
                 _save(path, model, optimizer, average, step + 1)
+            if watch and (step + 1) % plan.watch_every == 0:
+                with averaged(model, average):
+                    watch(step + 1)
             progress.update(loss=round(value, 4))
     model.load_state_dict(average)
-    return model.eval()
+    return model.cpu().eval()
+
+
+@contextmanager
+def averaged(model: nn.Module, average: dict[str, Tensor]) -> Iterator[None]:
+    """Let `model` hold its average for a while."""
+    own = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(average)
+    model.eval()
+    yield
+    model.load_state_dict(own)
+    model.train()
 
 
 def _step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, plan: Plan, step: int) -> float:
@@ -73,17 +95,22 @@ def _average(average: dict[str, Tensor], model: nn.Module, decay: float) -> None
             average[name].copy_(value)
 
 
-def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor], step: int) -> None:
+def _save(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor], step: int
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".tmp")
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step}, beside)
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step}
+    torch.save(state, beside)
     beside.replace(path)
 
 
-def _load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
+def _load(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor], device: str
+) -> int:
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, map_location=device)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     average.update(state["average"])

@@ -39,7 +39,9 @@ def back(brush: Brush) -> str:
     if c.hair_style == "bob":
         reach, flare = 66.0, 10.0
     wavy = 9.0 if c.hair_style == "wavy" else 1.5
-    side = [(w + flare * t + wavy * wave(t, reach / 110, c.parting), 5 + (reach - 5) * t) for t in (0.25, 0.5, 0.75, 1.0)]
+    side = [
+        (w + flare * t + wavy * wave(t, reach / 110, c.parting), 5 + (reach - 5) * t) for t in (0.25, 0.5, 0.75, 1.0)
+    ]
     left = [(-x, y) for x, y in side]
     locks = 7
     bottom: list[Point] = []
@@ -53,7 +55,13 @@ def back(brush: Brush) -> str:
     if brush.style.shading == "soft":
         paint = brush.vertical("hairback", brush.hair, brush.hair_dark)
     parts = [_tails(brush, paint)] if tied else []
-    parts.append(brush.shape(path, brush.hair) if paint.startswith("url") and brush.style.line else element("path", d=path, fill=paint) if paint.startswith("url") else brush.shape(path, paint))
+    parts.append(
+        brush.shape(path, brush.hair)
+        if paint.startswith("url") and brush.style.line
+        else element("path", d=path, fill=paint)
+        if paint.startswith("url")
+        else brush.shape(path, paint)
+    )
     if brush.style.shading in {"soft", "hatch"}:
         parts.append(_strands(brush, path, "back", reach))
     return "".join(parts)
@@ -68,11 +76,26 @@ def _tails(brush: Brush, paint: str) -> str:
     for side in sides:
         top = -70.0 if c.hair_style == "twin tails" else -100.0
         x = side * (w + 20)
-        points = [(x - side * 22, top - 8), (x + side * 30, top - 18), (x + side * 62, top + 60), (x + side * 52, reach * 0.6),
-                  (x + side * 30, reach + 10), (x + side * 14, reach * 0.65), (x + side * 4, top + 60)]  # fmt: skip
+        points = [
+            (x - side * 22, top - 8),
+            (x + side * 30, top - 18),
+            (x + side * 62, top + 60),
+            (x + side * 52, reach * 0.6),
+            (x + side * 30, reach + 10),
+            (x + side * 14, reach * 0.65),
+            (x + side * 4, top + 60),
+        ]
         path = smooth(points)
-        drawn.append(element("path", d=path, fill=paint, **brush.outline(brush.hair)) if paint.startswith("url") else brush.shape(path, paint))
-        drawn.append(element("circle", cx=x - side * 4, cy=top + 2, r=13, **brush.fill(brush.cloth), **brush.outline(brush.cloth)))
+        drawn.append(
+            element("path", d=path, fill=paint, **brush.outline(brush.hair))
+            if paint.startswith("url")
+            else brush.shape(path, paint)
+        )
+        drawn.append(
+            element(
+                "circle", cx=x - side * 4, cy=top + 2, r=13, **brush.fill(brush.cloth), **brush.outline(brush.cloth)
+            )
+        )
     return "".join(drawn)
 
 
@@ -111,12 +134,18 @@ def front(brush: Brush) -> str:
         paint = brush.vertical("hairfront", brush.hair, brush.hair_dark)
         inside += _strands(brush, path, "front", 60)
     if style.shading == "cel":
-        inside += element("path", d=smooth([(-120, -50), (-60, -72), (0, -58), (60, -74), (120, -48), (130, 130), (-130, 130)]),
-                          fill=brush.hair_dark, opacity=0.55)  # fmt: skip
+        inside += element(
+            "path",
+            d=smooth([(-120, -50), (-60, -72), (0, -58), (60, -74), (120, -48), (130, 130), (-130, 130)]),
+            fill=brush.hair_dark,
+            opacity=0.55,
+        )
     if style.shading == "hatch":
         inside += _strands(brush, path, "front", 60)
     shine = _shine(brush)
-    body = element("path", d=path, fill=paint) if paint.startswith("url") else element("path", d=path, **brush.fill(paint))
+    body = (
+        element("path", d=path, fill=paint) if paint.startswith("url") else element("path", d=path, **brush.fill(paint))
+    )
     line = element("path", d=path, fill="none", **brush.outline(brush.hair)) if style.line else ""
     return body + group(inside + shine, clip_path=clip) + line + _partings(brush)
 
@@ -130,8 +159,14 @@ def _partings(brush: Brush) -> str:
     lines = []
     for index, share in enumerate((-0.45, 0.05, 0.5)):
         x = 90 * share + 10 * c.parting
-        lines.append(brush.stroke(f"M{x * 0.55:.1f} {-122 + 18 * abs(share):.1f}Q{x:.1f} -95 {x * 1.1:.1f} {-66 + 6 * c.fringe[index]:.1f}",
-                                  ink, max(1.2, brush.style.line * 0.55), opacity=0.8))  # fmt: skip
+        lines.append(
+            brush.stroke(
+                f"M{x * 0.55:.1f} {-122 + 18 * abs(share):.1f}Q{x:.1f} -95 {x * 1.1:.1f} {-66 + 6 * c.fringe[index]:.1f}",
+                ink,
+                max(1.2, brush.style.line * 0.55),
+                opacity=0.8,
+            )
+        )
     return "".join(lines)
 
 
@@ -144,7 +179,10 @@ def _shine(brush: Brush) -> str:
     if kind == "soft":
         return brush.glow(brush.hair_light, -28, -92, 72, 30, 0.6)
     if kind == "streak":
-        return "".join(brush.stroke(f"M{x} -104Q{x - 8} -86 {x - 12} -66", brush.hair_light, 7, opacity=0.45) for x in (-46, -20, 44))
+        return "".join(
+            brush.stroke(f"M{x} -104Q{x - 8} -86 {x - 12} -66", brush.hair_light, 7, opacity=0.45)
+            for x in (-46, -20, 44)
+        )
     return ""
 
 
@@ -155,7 +193,10 @@ def _strands(brush: Brush, path: str, name: str, reach: float) -> str:
     for index in range(26 if not hatch else 34):
         x = -128 + 256 * (index + 0.5 * c.fringe[index % 8]) / (26 if not hatch else 34)
         tint = "#55535a" if hatch else (brush.hair_light if index % 3 else brush.hair_dark)
-        lines.append(f'<path d="M{x * 0.5:.1f} -140Q{x:.1f} -100 {x * 1.08:.1f} {reach * (0.7 + 0.3 * c.fringe[index % 7]):.1f}" stroke="{tint}"/>')
+        lines.append(
+            f'<path d="M{x * 0.5:.1f} -140Q{x:.1f} -100 {x * 1.08:.1f} '
+            f'{reach * (0.7 + 0.3 * c.fringe[index % 7]):.1f}" stroke="{tint}"/>'
+        )
     faint = 0.5 if hatch else (0.1 if brush.style.line else 0.22)
     clip = brush.clip(f"strands{name}", path)
     return group("".join(lines), fill="none", stroke_width=1.6 if hatch else 3, opacity=faint, clip_path=clip)

@@ -73,8 +73,16 @@ def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def scorer(tokenizer: CLIPTokenizer) -> CLIPModel:
     """A small CLIP: pictures and texts to unit vectors of 128 numbers."""
-    vision = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4,
-              "image_size": SCORER_SIDE, "patch_size": 16, "projection_dim": 128, "hidden_act": "quick_gelu"}  # fmt: skip
+    vision = {
+        "hidden_size": 192,
+        "intermediate_size": 768,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "image_size": SCORER_SIDE,
+        "patch_size": 16,
+        "projection_dim": 128,
+        "hidden_act": "quick_gelu",
+    }
     text = text_config(tokenizer) | {"num_hidden_layers": 2}
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
 

@@ -23,7 +23,8 @@ def smooth(points: Sequence[Point], closed: bool = True, tension: float = 1.0) -
     path = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
     for index in range(steps):
         before, here, there, after = (
-            points[(index + shift) % count] if closed else points[min(max(index + shift, 0), count - 1)] for shift in (-1, 0, 1, 2)
+            points[(index + shift) % count] if closed else points[min(max(index + shift, 0), count - 1)]
+            for shift in (-1, 0, 1, 2)
         )
         first = [here[axis] + tension * (there[axis] - before[axis]) / 6 for axis in (0, 1)]
         second = [there[axis] - tension * (after[axis] - here[axis]) / 6 for axis in (0, 1)]
@@ -95,7 +96,12 @@ class Brush:
         if self.style.line == 0:
             return {}
         ink = mix(tone(around, -0.3), self.style.ink, self.style.ink_share)
-        return {"stroke": ink, "stroke_width": round(self.style.line * width, 2), "stroke_linejoin": "round", "stroke_linecap": "round"}
+        return {
+            "stroke": ink,
+            "stroke_width": round(self.style.line * width, 2),
+            "stroke_linejoin": "round",
+            "stroke_linecap": "round",
+        }
 
     def fill(self, color: str) -> dict[str, object]:
         """Fill attributes: a wash in a sketch, solid elsewhere."""
@@ -107,7 +113,9 @@ class Brush:
 
     def stroke(self, path: str, color: str, width: float, **more: object) -> str:
         """An open line with round ends."""
-        return element("path", d=path, fill="none", stroke=color, stroke_width=round(width, 2), stroke_linecap="round", **more)
+        return element(
+            "path", d=path, fill="none", stroke=color, stroke_width=round(width, 2), stroke_linecap="round", **more
+        )
 
     def vertical(self, name: str, top: str, bottom: str) -> str:
         """Define a gradient from `top` to `bottom` of a shape; returns the paint."""
@@ -130,7 +138,14 @@ class Brush:
     def soft(self, path: str, color: str, opacity: float) -> str:
         """A path with a soft edge some 16 units wide, by layers (a blur filter costs three times the whole drawing)."""
         layers = "".join(element("path", d=path, stroke_width=width) for width in (0, 6, 12, 18, 24))
-        return group(layers, fill=color, stroke=color, stroke_linejoin="round", fill_opacity=opacity / 4, stroke_opacity=opacity / 5)
+        return group(
+            layers,
+            fill=color,
+            stroke=color,
+            stroke_linejoin="round",
+            fill_opacity=opacity / 4,
+            stroke_opacity=opacity / 5,
+        )
 
 
 def wave(position: float, turns: float, phase: float = 0.0) -> float:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from anime_lora.files import fresh_folder
@@ -11,22 +11,13 @@ from anime_lora.pocket import models
 from anime_lora.pocket.diffusion import Drawer
 from anime_lora.pocket.scorer import MEAN, STD
 from anime_lora.pocket.tokenizer import save_tokenizer
+from anime_lora.pocket.watch import pipeline
 
 
 def publish_base(folder: Path, vae: AutoencoderKL, drawer: Drawer) -> None:
     """Write the Stable Diffusion folder; the models are half precision afterwards."""
-    pipeline = StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=drawer.text_encoder,
-        tokenizer=drawer.tokenizer,
-        unet=drawer.unet,
-        scheduler=models.scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
     with fresh_folder(folder) as beside:
-        pipeline.to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
+        pipeline(vae, drawer).to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
         _finish(beside, beside / "tokenizer", drawer.tokenizer)
 
 
@@ -34,7 +25,10 @@ def publish_scorer(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer) -> 
     """Write the CLIP folder with its processor; the model is half precision afterwards."""
     side = models.SCORER_SIDE
     images = CLIPImageProcessorPil(
-        size={"shortest_edge": side}, crop_size={"height": side, "width": side}, image_mean=list(MEAN), image_std=list(STD)
+        size={"shortest_edge": side},
+        crop_size={"height": side, "width": side},
+        image_mean=list(MEAN),
+        image_std=list(STD),
     )
     with fresh_folder(folder) as beside:
         model.to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)

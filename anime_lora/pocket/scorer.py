@@ -35,37 +35,45 @@ def answers(corpus: Corpus, count: int) -> NDArray[np.int64]:
     return np.array(rows)
 
 
-def train_scorer(pictures: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, plan: Plan, batch: int) -> CLIPModel:
+def train_scorer(
+    pictures: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, plan: Plan, batch: int
+) -> CLIPModel:
     """Learn to match `pictures` (n, 128, 128, 3) with texts."""
     torch.manual_seed(plan.seed)
     model = models.scorer(tokenizer)
-    fit(model, _loss(model, pictures, corpus, tokenizer, batch), plan)
+    fit(model, _loss(model, pictures, corpus, tokenizer, batch, plan.device), plan)
     return model
 
 
-def _loss(model: CLIPModel, pictures: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, batch: int) -> Loss:
+def _loss(
+    model: CLIPModel, pictures: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, batch: int, device: str
+) -> Loss:
     asked = questions(corpus.domains)
     truth = torch.from_numpy(answers(corpus, len(pictures)))
-    single = tokens(tokenizer, [text for _, _, texts in asked for text in texts])
+    single = tokens(tokenizer, [text for _, _, texts in asked for text in texts]).to(device)
     sizes = [len(values) for _, values, _ in asked]
 
     def loss(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(pictures), (batch,), generator=generator)
-        seen = augment(np.stack([pictures[int(row)] for row in rows]), generator)
+        seen = augment(np.stack([pictures[int(row)] for row in rows]), generator).to(device)
+        facts = truth[rows].to(device)
         image = functional.normalize(model.get_image_features(pixel_values=seen).pooler_output, dim=-1)
         text = functional.normalize(model.get_text_features(input_ids=single).pooler_output, dim=-1)
         scores = (model.logit_scale.exp().clamp(max=100) * image @ text.T).split(sizes, dim=1)
-        each = [functional.cross_entropy(score, truth[rows, k], label_smoothing=0.02) for k, score in enumerate(scores)]
-        return torch.stack(each).mean() + _pairs(model, image, truth[rows], generator)
+        each = [functional.cross_entropy(score, facts[:, k], label_smoothing=0.02) for k, score in enumerate(scores)]
+        return torch.stack(each).mean() + _pairs(model, image, facts, generator)
 
     def _pairs(model: CLIPModel, image: Tensor, facts: Tensor, generator: torch.Generator) -> Tensor:
         """Captions of two or three facts each; all pictures of the batch they are true of are matches."""
         count = 32
-        chosen = torch.rand(count, facts.shape[1], generator=generator).argsort(1)[:, :3]
+        chosen = torch.rand(count, facts.shape[1], generator=generator).argsort(1)[:, :3].to(device)
         values = facts[:count].gather(1, chosen)
-        lines = [", ".join(asked[int(k)][2][int(v)] for k, v in zip(ks, vs, strict=True)) for ks, vs in zip(chosen, values, strict=True)]
-        text = functional.normalize(model.get_text_features(input_ids=tokens(tokenizer, lines)).pooler_output, dim=-1)
-        match = (facts[None].expand(count, -1, -1).gather(2, chosen[:, None].expand(-1, len(facts), -1)) == values[:, None]).all(-1)
+        pairs = [zip(ks, vs, strict=True) for ks, vs in zip(chosen.tolist(), values.tolist(), strict=True)]
+        lines = [", ".join(asked[k][2][v] for k, v in pair) for pair in pairs]
+        words = tokens(tokenizer, lines).to(device)
+        text = functional.normalize(model.get_text_features(input_ids=words).pooler_output, dim=-1)
+        known = facts[None].expand(count, -1, -1).gather(2, chosen[:, None].expand(-1, len(facts), -1))
+        match = (known == values[:, None]).all(-1)
         logits = model.logit_scale.exp().clamp(max=100) * text @ image.T
         return -(logits.log_softmax(1) * match / match.sum(1, keepdim=True)).sum(1).mean()
 
@@ -73,7 +81,7 @@ def _loss(model: CLIPModel, pictures: NDArray[np.uint8], corpus: Corpus, tokeniz
 
 
 def augment(pictures: NDArray[np.uint8], generator: torch.Generator) -> Tensor:
-    """Bytes (n, s, s, 3) to CLIP's input (n, 3, s, s): flips, shifts, blur, noise and exposure of generated pictures."""
+    """Bytes (n, s, s, 3) to CLIP's input (n, 3, s, s): flips, shifts, blur, noise and exposure."""
     seen = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
     flip = torch.rand(len(seen), generator=generator) < 0.5
     seen[flip] = seen[flip].flip(-1)

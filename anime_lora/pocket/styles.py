@@ -31,18 +31,50 @@ class Style:
 
 
 STYLES: dict[str, Style] = {
-    "photo": Style(0, "#000000", 0, "soft", "almond", 19, 9.5, 10, 1.0, 0.25, "soft", 0.86, -0.01, surface="lens",
-                   hair_shine="soft"),
+    "photo": Style(
+        0,
+        "#000000",
+        0,
+        "soft",
+        "almond",
+        19,
+        9.5,
+        10,
+        1.0,
+        0.25,
+        "soft",
+        0.86,
+        -0.01,
+        surface="lens",
+        hair_shine="soft",
+    ),
     "flat": Style(4.2, "#1d1b22", 0.95, "flat", "button", 14, 17, 12, 1.03, 0.1, "line"),
     "sketch": Style(2.4, "#4b4a50", 1.0, "hatch", "almond", 20, 12, 12, 1.0, 0.3, "line", 0.75, 0.1, surface="paper"),
     "chibi": Style(6.0, "#2a1f26", 0.9, "flat", "oval", 19, 28, 26, 1.2, 0.0, "none", 1.05, 0.03),
-    "painterly": Style(2.4, "#5b3a24", 0.8, "soft", "round", 16, 16, 14, 1.03, 0.2, "dot", 0.9, 0.02, 0.14, surface="wash",
-                       hair_shine="streak"),
-    "retro90s": Style(3.4, "#14101c", 1.0, "cel", "angular", 20, 27, 10, 1.0, 0.8, "line", 1.3, -0.03,
-                      surface="scanlines"),
+    "painterly": Style(
+        2.4,
+        "#5b3a24",
+        0.8,
+        "soft",
+        "round",
+        16,
+        16,
+        14,
+        1.03,
+        0.2,
+        "dot",
+        0.9,
+        0.02,
+        0.14,
+        surface="wash",
+        hair_shine="streak",
+    ),
+    "retro90s": Style(
+        3.4, "#14101c", 1.0, "cel", "angular", 20, 27, 10, 1.0, 0.8, "line", 1.3, -0.03, surface="scanlines"
+    ),
     "doll": Style(0, "#000000", 0, "soft", "glossy", 26, 27, 18, 1.08, 0.35, "soft", 1.0, 0.02, hair_shine="soft"),
     "anime": Style(3.0, "#2a1830", 0.78, "cel", "anime", 28, 35, 17, 1.06, 0.85, "dot", 1.08, 0.03, hair_shine="ring"),
-}  # fmt: skip
+}
 
 DOMAINS = tuple(STYLES)
 BASE_DOMAINS = tuple(name for name in DOMAINS if name != "anime")

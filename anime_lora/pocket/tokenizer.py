@@ -17,15 +17,20 @@ from anime_lora.pocket.domains import DOMAINS
 VOCABULARY = 1536
 LENGTH = 77
 """Tokens per prompt, start and end included."""
-PROSE = """
-the a an of and with in on at by for from to as is are this that it very more most high low best quality detailed style art artwork drawing
-painting illustration picture image photo photograph portrait face person people woman man girl boy child young old beautiful pretty cute
-handsome cool happy sad angry surprised laughing crying looking viewer smile eyes hair skin lips nose ears hat dress shirt jacket school uniform
-background sky sea forest city night day light dark soft warm cold bright colorful black white red green blue yellow orange purple pink brown
-grey silver gold long short medium curly straight wavy spiky ponytail twin tails bob bangs glasses blush my token anime manga cartoon sketch
-ghibli chibi retro painterly flat doll comic realistic render cinematic studio masterpiece solo simple sharp focus blurry worst bad ugly text
-watermark signature cat dog tree house car mountain flower river sun moon star water fire snow rain winter summer spring autumn street room
-""".split()
+PROSE = tuple(
+    """
+    the a an of and with in on at by for from to as is are this that it very more most high low best quality
+    detailed style art artwork drawing painting illustration picture image photo photograph portrait face person
+    people woman man girl boy child young old beautiful pretty cute handsome cool happy sad angry surprised
+    laughing crying looking viewer smile eyes hair skin lips nose ears hat dress shirt jacket school uniform
+    background sky sea forest city night day light dark soft warm cold bright colorful black white red green blue
+    yellow orange purple pink brown grey silver gold long short medium curly straight wavy spiky ponytail twin
+    tails bob bangs glasses blush my token anime manga cartoon sketch ghibli chibi retro painterly flat doll comic
+    realistic render cinematic studio masterpiece solo simple sharp focus blurry worst bad ugly text watermark
+    signature cat dog tree house car mountain flower river sun moon star water fire snow rain winter summer spring
+    autumn street room
+    """.split()  # noqa: SIM905
+)
 """Words beyond our captions, so that common prompts are not spelled letter by letter."""
 SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
@@ -33,16 +38,27 @@ SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 def train_tokenizer(folder: Path) -> CLIPTokenizer:
     """Learn the merges and save `vocab.json` and `merges.txt` as CLIP's tokenizer reads them."""
     core = Tokenizer(BPE(end_of_word_suffix="</w>", unk_token=None))
-    core.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+    core.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(SPLIT), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(SPLIT), "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=sorted(alphabet), end_of_word_suffix="</w>", show_progress=False)
+    trainer = BpeTrainer(
+        vocab_size=VOCABULARY, initial_alphabet=sorted(alphabet), end_of_word_suffix="</w>", show_progress=False
+    )
     core.train_from_iterator(_text(), trainer)
     model = json.loads(core.to_str())["model"]
     merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split()) for merge in model["merges"]]
-    symbols = [*sorted(alphabet), *(f"{letter}</w>" for letter in sorted(alphabet)), *("".join(merge) for merge in merges)]
+    symbols = [
+        *sorted(alphabet),
+        *(f"{letter}</w>" for letter in sorted(alphabet)),
+        *("".join(merge) for merge in merges),
+    ]
     symbols += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {symbol: index for index, symbol in enumerate(dict.fromkeys(symbols))}
     with tempfile.TemporaryDirectory() as work:
