@@ -1,6 +1,7 @@
 """Progress people can read: a bar with ETA in a terminal, quiet lines elsewhere, and a small JSON for watchers."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -67,7 +68,7 @@ class Progress:
         times = {"seconds": round(time.monotonic() - self._start, 1), "eta_seconds": round(self._eta(), 1)}
         path = Path(paths.PROGRESS) / f"{self.stage}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".tmp")
+        beside = path.with_suffix(f".{os.getpid()}.tmp")
         beside.write_text(json.dumps({**counts, **times, **self._values}))
         beside.replace(path)
 

@@ -1,11 +1,12 @@
 """`python -m flows run` runs the chain; `python -m flows ui` serves Prefect's pages on this machine."""
 
+import copy
 import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -65,19 +66,23 @@ def ui(port: Annotated[int, typer.Option(help="port on the loopback address")] =
 
 def hide_tracebacks() -> None:
     """Keep tracebacks of expected failures out of the terminal; the UI's log still has them."""
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        for handler in logging.getLogger(name).handlers:
-            if handler.formatter is not None and type(handler).__name__ == "PrefectConsoleHandler":
-                _soften(handler.formatter)
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    handlers = [handler for name in (None, "prefect") for handler in logging.getLogger(name).handlers]
+    for formatter in {h.formatter for h in handlers if isinstance(h, PrefectConsoleHandler) and h.formatter}:
+        _soften(formatter)
 
 
 def _soften(formatter: logging.Formatter) -> None:
-    whole = formatter.formatException
+    whole = formatter.format
 
-    def short(info: Any) -> str:
-        return "" if isinstance(info[1], EXPECTED) else whole(info)
+    def short(record: logging.LogRecord) -> str:
+        if record.exc_info and isinstance(record.exc_info[1], EXPECTED):
+            record = copy.copy(record)
+            record.exc_info = record.exc_text = None  # another handler may have written the text already
+        return whole(record)
 
-    formatter.formatException = short  # type: ignore[method-assign, assignment]
+    formatter.format = short  # type: ignore[method-assign]
 
 
 def results(root: Path = Path()) -> str:

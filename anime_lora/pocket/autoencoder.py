@@ -1,5 +1,7 @@
 """The pocket autoencoder: trained on crops, then folded so that each latent channel has mean 0 and deviation 1."""
 
+import math
+
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
@@ -13,6 +15,7 @@ from anime_lora.pocket.recipe import AutoencoderRecipe
 
 WHOLE = 0.1
 """Share of steps on a whole picture instead of crops: group norm must see what it will be used on."""
+START = 0.03
 
 
 def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
@@ -23,29 +26,33 @@ def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
 
 
 def new_autoencoder(seed: int) -> AutoencoderKL:
-    """The model before its first step: residual blocks are the identity, other convolutions mostly pass on the centre.
+    """The model before its first step: a mosaic of averaged 16x16 blocks, and a little noise to learn from.
 
-    So colours reach the bottleneck from the first step on (Zagoruyko and Komodakis 2017 start from such kernels too).
+    Each residual block is the identity and each other convolution hands its first channels on, so that colour need not
+    be found first: from random kernels, 2000 steps had not found it.
     """
     torch.manual_seed(seed)
     model = models.autoencoder().to(memory_format=torch.channels_last)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
-            _start(layer)
+            _hand_on(layer)
     for block in model.modules():
         if isinstance(block, ResnetBlock2D):
             nn.init.zeros_(block.conv2.weight)
     return model
 
 
-def _start(layer: nn.Conv2d) -> None:
-    """Half of Kaiming's noise plus an orthogonal matrix at the centre; no bias."""
-    centre = torch.empty(layer.weight.shape[:2])
-    nn.init.orthogonal_(centre)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+@torch.no_grad()
+def _hand_on(layer: nn.Conv2d) -> None:
+    """Identity at the centre, or the mean of 2x2 pixels where the step is 2; `START` of Kaiming's noise; no bias."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear").mul_(START)
+    rows, columns = layer.weight.shape[:2]
     height, width = layer.kernel_size
-    with torch.no_grad():
-        layer.weight.mul_(0.5)[:, :, height // 2, width // 2] += centre
+    for channel in range(min(rows, columns)):
+        if layer.stride[0] == 2:
+            layer.weight[channel, channel, :2, :2] += 0.25
+        else:
+            layer.weight[channel, channel, height // 2, width // 2] += 1
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
@@ -55,7 +62,7 @@ def train_autoencoder(
 ) -> AutoencoderKL:
     """Learn to reproduce `pictures` (n, h, w, 3) by crops; returns the model with normalised latents."""
     fit(model, _loss(model, pictures, recipe, plan.device), plan, watch)
-    normalise(model, encode(model, pictures[:: max(1, len(pictures) // 400)]))
+    normalise(model, encode(model, pictures[:: max(1, len(pictures) // 400)]), recipe.noise)
     return model
 
 
@@ -69,10 +76,9 @@ def _loss(model: AutoencoderKL, pictures: NDArray[np.uint8], recipe: Autoencoder
         corners = torch.randint(side - width + 1, (count, 2), generator=generator).tolist()
         crops = [pictures[i, y : y + width, x : x + width] for i, (y, x) in zip(rows, corners, strict=True)]
         real = to_tensor(np.stack(crops)).to(device)
-        posterior = model.encode(real).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
-        drawn = model.decode(posterior.mean + posterior.std * noise).sample
-        return reconstruction(drawn, real) + recipe.kl * posterior.kl().mean() / noise[0].numel()
+        mean = model.encode(real).latent_dist.mean
+        noise = recipe.noise * mean.detach().std() * torch.randn(mean.shape, generator=generator).to(device)
+        return reconstruction(model.decode(mean + noise).sample, real)
 
     return loss
 
@@ -92,8 +98,11 @@ def encode(model: AutoencoderKL, pictures: NDArray[np.uint8], batch: int = 16) -
 
 
 @torch.no_grad()
-def normalise(model: AutoencoderKL, latents: Tensor) -> None:
-    """Fold mean and deviation of `latents` per channel into the two 1x1 convolutions around the bottleneck."""
+def normalise(model: AutoencoderKL, latents: Tensor, noise: float) -> None:
+    """Fold mean and deviation of `latents` per channel into the two 1x1 convolutions around the bottleneck.
+
+    The posterior's deviation becomes `noise` for every picture: what the decoder has learned to bear.
+    """
     mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
     channels = len(mean)
     quant, post = model.quant_conv, model.post_quant_conv
@@ -101,5 +110,6 @@ def normalise(model: AutoencoderKL, latents: Tensor) -> None:
     post.weight *= deviation[None, :, None, None]
     quant.weight[:channels] /= deviation[:, None, None, None]
     quant.bias[:channels] = (quant.bias[:channels] - mean) / deviation
-    quant.bias[channels:] -= 2 * deviation.log()
+    quant.weight[channels:] = 0
+    quant.bias[channels:] = 2 * math.log(noise)
     model.register_to_config(scaling_factor=1.0)

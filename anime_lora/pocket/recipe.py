@@ -11,13 +11,13 @@ class _Part(BaseModel):
 
 
 class AutoencoderRecipe(_Part):
-    """Crops of `crop` pixels, `batch` at a time; `kl` weighs the prior, per latent number."""
+    """Crops of `crop` pixels, `batch` at a time; `noise` on the latents while learning, in deviations of theirs."""
 
     steps: int
     batch: int
     crop: int
     learning_rate: float
-    kl: float
+    noise: float
 
 
 class ScorerRecipe(_Part):

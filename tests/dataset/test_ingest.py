@@ -115,7 +115,9 @@ def test_captions_come_from_text_tables_and_taggers(project: Project) -> None:
         picture(seed).save(project.source / f"{name}.png")
     (project.source / "own.txt").write_text("girl,\n  blue hair ")
     (project.source / "metadata.jsonl").write_text(
-        json.dumps({"file_name": "own.png", "text": "loses"}) + "\n" + json.dumps({"file_name": "table.png", "text": "boy"})
+        json.dumps({"file_name": "own.png", "text": "loses"})
+        + "\n"
+        + json.dumps({"file_name": "table.png", "text": "boy"})
     )
     (project.source / "tags.csv").write_text('filename,tags\ntagged.png,"1girl, smile"\n')
     project.ingest()

@@ -72,7 +72,9 @@ def test_imagefolder_reads_it(project: Project) -> None:
     datasets = pytest.importorskip("datasets")
     project.add(4)
     project.all()
-    loaded = datasets.load_dataset("imagefolder", data_dir=str((OUT / "myAnimeStyleToken_anime_face").resolve()), split="train")
+    loaded = datasets.load_dataset(
+        "imagefolder", data_dir=str((OUT / "myAnimeStyleToken_anime_face").resolve()), split="train"
+    )
     assert loaded.num_rows == 4
     assert loaded[0]["image"].size == (64, 64)
     assert loaded[0]["text"].startswith("myAnimeStyleToken")

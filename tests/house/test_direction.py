@@ -1,0 +1,67 @@
+"""Who may import whom: `flows → tasks → anime_lora`, and inside it only towards what comes before."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from house.doors import ROOT
+
+HALL = {"errors", "files", "paths", "progress", "compute"}
+MAY = {
+    "params": {"errors", "files", "paths"},
+    "dataset": HALL | {"params"},
+    "training": HALL | {"params"},
+    "sampling": HALL | {"params", "training"},
+    "evaluation": HALL | {"params", "training", "sampling"},
+    "pocket": {"errors", "files", "paths", "progress"},
+}
+HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate", "prefect", "dvc")
+
+
+def imports(file: Path) -> set[str]:
+    """Dotted names that `file` imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("room", MAY)
+def test_a_room_imports_only_rooms_before_it(room: str) -> None:
+    allowed = MAY[room] | {room, "__version__"}
+    for file in (ROOT / "anime_lora" / room).rglob("*.py"):
+        inside = {name.split(".")[1] for name in imports(file) if name.startswith("anime_lora.")}
+        assert inside <= allowed, f"{file.name} imports {inside - allowed}"
+
+
+def test_every_room_has_a_rule() -> None:
+    rooms = {folder.name for folder in (ROOT / "anime_lora").iterdir() if (folder / "__init__.py").is_file()}
+    assert rooms == set(MAY)
+
+
+def test_the_library_knows_neither_prefect_nor_dvc_nor_its_callers() -> None:
+    for file in (ROOT / "anime_lora").rglob("*.py"):
+        first = {name.split(".")[0] for name in imports(file)}
+        assert not first & {"prefect", "dvc", "flows", "tasks", "tests"}, file
+
+
+def test_tasks_do_not_know_the_flows() -> None:
+    for file in (ROOT / "tasks").glob("*.py"):
+        assert not [name for name in imports(file) if name.startswith("flows")], file
+
+
+@pytest.mark.parametrize("module", [
+    "anime_lora.__main__", "anime_lora.dataset.ingest", "anime_lora.dataset.validate", "anime_lora.dataset.resize",
+    "anime_lora.dataset.organize", "anime_lora.params.document", "anime_lora.params.presets",
+])  # fmt: skip
+def test_no_weight_behind_the_door_and_the_data_stages(module: str) -> None:
+    code = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []

@@ -1,0 +1,78 @@
+"""`dvc.yaml`, the flow, the doors and `params.yaml` say the same."""
+
+import ast
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from anime_lora.params.document import Params
+from house.code_deps import code_deps, is_code
+from house.doors import ROOT, STAGES, UNWATCHED, doors
+
+
+def document(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / name).read_text(encoding="utf-8"))
+    return loaded
+
+
+DAG = document("dvc.yaml")["stages"]
+
+
+def test_the_stages_are_the_missions_seven_in_order() -> None:
+    assert tuple(DAG) == STAGES == tuple(door.stage for door in doors())
+
+
+def test_the_flow_calls_the_stages_of_dvc_in_order() -> None:
+    tree = ast.parse((ROOT / "flows" / "pipeline.py").read_text(encoding="utf-8"))
+    chain = next(node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "CHAIN")
+    assert [name.id.replace("_", "-") for name in chain.elts] == list(DAG)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_is_one_command_of_the_door(stage: str) -> None:
+    assert DAG[stage]["cmd"] == f"python -m anime_lora {stage}"
+
+
+@pytest.mark.parametrize("door", doors(), ids=STAGES)
+def test_every_section_a_stage_reads_is_declared_and_none_else(door: Any) -> None:
+    assert set(DAG[door.stage]["params"]) == set(door.sections) - UNWATCHED
+
+
+def test_every_section_of_the_params_file_is_read_by_a_stage() -> None:
+    read = {section for door in doors() for section in door.sections}
+    assert read == set(document("params.yaml")) == {name.rstrip("_") for name in Params.model_fields}
+
+
+@pytest.mark.parametrize("door", doors(), ids=STAGES)
+def test_the_code_deps_of_a_stage_are_what_it_imports(door: Any) -> None:
+    assert [dep for dep in DAG[door.stage]["deps"] if is_code(dep)] == code_deps(door.module), "run `make deps`"
+
+
+def test_code_deps_are_what_a_process_really_loads() -> None:
+    code = (
+        "import sys, anime_lora.dataset.resize; from pathlib import Path;"
+        "print(*sorted(Path(m.__file__).relative_to(Path.cwd()).as_posix() for n, m in sys.modules.items()"
+        " if n.startswith('anime_lora')))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name for name in ran.stdout.split() if not name.endswith("__init__.py")}
+    assert loaded <= set(code_deps("anime_lora.dataset.resize"))
+
+
+def test_what_a_stage_reads_is_written_by_one_before_it_or_lies_in_the_repository() -> None:
+    written: list[str] = []
+    for name, stage in DAG.items():
+        for dep in stage["deps"]:
+            if dep.startswith("data/") and not any(dep == out or dep.startswith(f"{out}/") for out in written):
+                assert (ROOT / dep).exists(), f"{name} reads {dep}, which no earlier stage writes"
+        outs = [*stage.get("outs", []), *stage.get("metrics", [])]
+        written += [next(iter(out)) if isinstance(out, dict) else out for out in outs]
+
+
+def test_nothing_a_stage_writes_is_in_git() -> None:
+    ran = subprocess.run(["git", "ls-files", "data"], cwd=ROOT, capture_output=True, text=True, check=True)
+    tracked = {path.split("/")[1] for path in ran.stdout.splitlines()}
+    assert not tracked & set(STAGES)
