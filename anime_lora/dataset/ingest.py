@@ -133,7 +133,17 @@ def _rows(pictures: list[Entry], facts: list[Row], words: dict[str, dict[str, tu
             first[known["id"]] = entry.path
         caption, origin = words[entry.source].get(stem(entry.path), (None, None))
         kept = {key: known.get(key) for key in ("id", "format", "width", "height")}
-        rows.append({"source": entry.source, "path": entry.path, "bytes": entry.size, "status": "rejected" if reason else "taken",
-                     "reason": reason, **kept, "store": None if reason else known["store"], "caption": caption,
-                     "caption_from": origin})  # fmt: skip
+        rows.append(
+            {
+                "source": entry.source,
+                "path": entry.path,
+                "bytes": entry.size,
+                "status": "rejected" if reason else "taken",
+                "reason": reason,
+                **kept,
+                "store": None if reason else known["store"],
+                "caption": caption,
+                "caption_from": origin,
+            }
+        )
     return sorted(rows, key=lambda row: (row["source"], row["path"]))

@@ -26,8 +26,10 @@ def organize(section: Organize, concept: Concept, source: Path = paths.RESIZE, o
     count = sum(row["split"] == "holdout" for row in rows)
     if count == len(rows) or (count == 0 and section.holdout_share > 0):
         side = "train" if count else "holdout"
-        raise DatasetError(f"the {side} split of {len(rows)} pictures is empty with organize.holdout_share = {section.holdout_share}: "
-                           "add pictures, change the share, or another organize.holdout_salt")  # fmt: skip
+        raise DatasetError(
+            f"the {side} split of {len(rows)} pictures is empty with organize.holdout_share = {section.holdout_share}: "
+            "add pictures, change the share, or another organize.holdout_salt"
+        )
     with fresh_folder(out) as beside:
         for picture, row in zip(pictures, rows, strict=True):
             link_or_copy(source / picture["file"], beside / row["file"])
@@ -45,8 +47,16 @@ def _row(picture: Row, section: Organize, concept: Concept) -> Row:
     name = f"{picture['id']}.png"
     caption = picture["caption"]
     text = ", ".join(part for part in (concept.instance_prompt, caption) if part)
-    return {"file_name": name, "file": f"{_folder(section, concept, split)}/{name}", "text": text, "caption": caption, "id": picture["id"],
-            "split": split, "cluster": picture["cluster"], "pixel_sha256": picture["pixel_sha256"]}  # fmt: skip
+    return {
+        "file_name": name,
+        "file": f"{_folder(section, concept, split)}/{name}",
+        "text": text,
+        "caption": caption,
+        "id": picture["id"],
+        "split": split,
+        "cluster": picture["cluster"],
+        "pixel_sha256": picture["pixel_sha256"],
+    }
 
 
 def split_of(cluster: str, salt: str, share: float) -> str:

@@ -34,7 +34,15 @@ class Job:
     background: tuple[int, int, int]
 
 
-def resize(section: Resize, compute: Compute, source: Path = paths.VALIDATE, store: Path = paths.INGEST, out: Path = paths.RESIZE, cache: Path = CACHE) -> None:  # fmt: skip
+def resize(
+    section: Resize,
+    compute: Compute,
+    source: Path = paths.VALIDATE,
+    *,
+    store: Path = paths.INGEST,
+    out: Path = paths.RESIZE,
+    cache: Path = CACHE,
+) -> None:
     """Write `images/<id>.png`, RGB of `size` × `size` pixels, and `manifest.jsonl`.
 
     Raises:
@@ -52,8 +60,19 @@ def resize(section: Resize, compute: Compute, source: Path = paths.VALIDATE, sto
         for row in rows:
             link_or_copy(jobs[row["id"]].target, beside / "images" / f"{row['id']}.png")
         kept = ("id", "caption", "cluster", "path")
-        write_jsonl(beside / paths.MANIFEST, ({**{key: row[key] for key in kept}, "file": f"images/{row['id']}.png", "pixel_sha256": memo.get(row["id"]),
-                                              "source_width": row["width"], "source_height": row["height"]} for row in rows))  # fmt: skip
+        write_jsonl(
+            beside / paths.MANIFEST,
+            (
+                {
+                    **{key: row[key] for key in kept},
+                    "file": f"images/{row['id']}.png",
+                    "pixel_sha256": memo.get(row["id"]),
+                    "source_width": row["width"],
+                    "source_height": row["height"],
+                }
+                for row in rows
+            ),
+        )
     memo.save()
     print(f"resize: {len(rows)} pictures, {len(new)} made anew, {len(rows) - len(new)} reused")
 

@@ -101,8 +101,13 @@ def measure(path: Path) -> Row:
     picture = load(path.read_bytes())
     pixels = to_rgb(picture, (255, 255, 255))
     values = luma(pixels)
-    return {"pixels": sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest(), "phash": phash(values), "contrast": contrast(values),
-            "sharpness": sharpness(values), "alpha": picture.has_transparency_data}  # fmt: skip
+    return {
+        "pixels": sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest(),
+        "phash": phash(values),
+        "contrast": contrast(values),
+        "sharpness": sharpness(values),
+        "alpha": picture.has_transparency_data,
+    }
 
 
 def _measured(taken: list[Row], source: Path, compute: Compute, memo: Memo) -> pd.DataFrame:
@@ -195,15 +200,21 @@ def _enforce(section: Validate, summary: Row) -> None:
     why = ", ".join(f"{count} by {check}" for check, count in summary["set_aside_by_check"].items()) or "none set aside"
     share = summary["set_aside"] / max(summary["seen"], 1)
     if summary["valid"] < section.min_images:
-        raise DatasetError(f"{summary['valid']} valid pictures, fewer than validate.min_images = {section.min_images} ({why}): "
-                           "add pictures or loosen the limits")  # fmt: skip
+        raise DatasetError(
+            f"{summary['valid']} valid pictures, fewer than validate.min_images = {section.min_images} ({why}): "
+            "add pictures or loosen the limits"
+        )
     if share > section.max_rejected_share:
-        raise DatasetError(f"{share:.0%} of {summary['seen']} files set aside, more than validate.max_rejected_share = "
-                           f"{section.max_rejected_share:.0%} ({why}): look at the sources, or loosen the limits")  # fmt: skip
+        raise DatasetError(
+            f"{share:.0%} of {summary['seen']} files set aside, more than validate.max_rejected_share = "
+            f"{section.max_rejected_share:.0%} ({why}): look at the sources, or loosen the limits"
+        )
     captioned = summary["with_caption"] / summary["valid"]
     if captioned < section.min_caption_share:
-        raise DatasetError(f"{captioned:.0%} of the pictures have a caption, fewer than validate.min_caption_share = "
-                           f"{section.min_caption_share:.0%}: add .txt files beside them")  # fmt: skip
+        raise DatasetError(
+            f"{captioned:.0%} of the pictures have a caption, fewer than validate.min_caption_share = "
+            f"{section.min_caption_share:.0%}: add .txt files beside them"
+        )
 
 
 def _plain(row: Mapping[Any, Any]) -> Row:

@@ -72,7 +72,8 @@ def _axes(place: _Place, xs: list[float], ys: list[float], chart: dict[str, Any]
 def _mark(place: _Place, mark: dict[str, Any]) -> str:
     if mark["axis"] == "x":
         at = place.x(mark["at"])
-        return f'<path class="mark" d="M{at} {TOP}V{HEIGHT - BOTTOM}"/><text x="{at + 4}" y="{TOP + 10}">{escape(mark["label"])}</text>'
+        text = f'<text x="{at + 4}" y="{TOP + 10}">{escape(mark["label"])}</text>'
+        return f'<path class="mark" d="M{at} {TOP}V{HEIGHT - BOTTOM}"/>{text}'
     at = place.y(mark["at"])
     text = f'<text x="{WIDTH - RIGHT - 4}" y="{at - 5}" text-anchor="end">{escape(mark["label"])}</text>'
     return f'<path class="mark" d="M{LEFT} {at}H{WIDTH - RIGHT}"/>{text}'

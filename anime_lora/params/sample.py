@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from anime_lora.params.section import Section
 
@@ -36,3 +36,12 @@ class ValidateSample(Section):
     base_strengths: tuple[Strength, ...]
     second_adapter: str | None
     controlnet: str | None
+
+    @field_validator("strengths", "base_strengths")
+    @classmethod
+    def _one_step_at_least(cls, strengths: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        """Img2img runs `int(steps * strength)` steps."""
+        steps = info.data.get("steps", 200)
+        if strengths and int(steps * min(strengths)) < 1:
+            raise ValueError(f"with steps = {steps}, a strength below {1 / steps:.3g} leaves no denoising step")
+        return strengths

@@ -15,7 +15,7 @@ BASE = Path("data/base")
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Argument(help="base, scorer or all")] = "all",
+    model: Annotated[str, typer.Argument(help="base, decoder, scorer or all")] = "all",
     recipe: Path = RECIPE,
     work: Path = paths.CACHE / "pocket",
     out: Path = BASE,
@@ -28,6 +28,8 @@ def train(
     kitchen = Kitchen(read_recipe(recipe), work, out, device)
     if model in {"scorer", "all"}:
         kitchen.scorer()
+    if model == "decoder":
+        kitchen.decoder()
     if model in {"base", "all"}:
         kitchen.base()
 

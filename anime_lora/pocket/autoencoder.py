@@ -66,6 +66,16 @@ def train_autoencoder(
     return model
 
 
+def train_decoder(
+    model: AutoencoderKL, pictures: NDArray[np.uint8], plan: Plan, recipe: AutoencoderRecipe, watch: Watch | None = None
+) -> AutoencoderKL:
+    """Go on with the decoder alone: the latents stay, so that a UNet can learn on them meanwhile."""
+    model.encoder.requires_grad_(False)
+    model.quant_conv.requires_grad_(False)
+    fit(model, _loss(model, pictures, recipe, plan.device), plan, watch)
+    return model
+
+
 def _loss(model: AutoencoderKL, pictures: NDArray[np.uint8], recipe: AutoencoderRecipe, device: str) -> Loss:
     side = pictures.shape[1]
 
@@ -84,7 +94,7 @@ def _loss(model: AutoencoderKL, pictures: NDArray[np.uint8], recipe: Autoencoder
 
 
 def reconstruction(drawn: Tensor, real: Tensor) -> Tensor:
-    """Squared error, plus the absolute error of pixels and of their horizontal and vertical differences, (n, 3, h, w)."""
+    """Squared error, plus the absolute error of pixels and of their differences to neighbours, (n, 3, h, w)."""
     miss = drawn - real
     edges = miss.diff(dim=-1).abs().mean() + miss.diff(dim=-2).abs().mean()
     return 4 * miss.square().mean() + 0.5 * (miss.abs().mean() + edges)

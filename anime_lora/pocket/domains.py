@@ -106,7 +106,7 @@ def _backdrop(brush: Brush) -> str:
     light = mix(color, "#ffffff", 0.45)
     if style.surface == "wash":
         places = ((70, 90), (440, 150), (60, 400), (470, 420))
-        return ground + "".join(brush.glow(light, x, y, 130, 66, 0.8) for x, y in places)
+        return ground + "".join(brush.glow(light, x, y, 130, 66, opacity=0.8) for x, y in places)
     if c.backdrop == "dots":
         dots = "".join(
             f'<circle cx="{x + (32 if (y // 64) % 2 else 0)}" cy="{y}" r="9"/>'

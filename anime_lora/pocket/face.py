@@ -76,7 +76,7 @@ def _shadows(brush: Brush) -> str:
         strength = {"anime": 0.5, "oval": 0.55, "glossy": 0.5}.get(style.eye, 0.22)
         radius = 17 if style.eye in {"anime", "oval"} else 22
         blush = "".join(
-            brush.glow("#ee6f6f", s * 58 + 17 * c.turn, 58, radius * 1.5, radius, strength) for s in (-1, 1)
+            brush.glow("#ee6f6f", s * 58 + 17 * c.turn, 58, radius * 1.5, radius, opacity=strength) for s in (-1, 1)
         )
     if style.shading == "flat":
         return blush
@@ -96,7 +96,7 @@ def _shadows(brush: Brush) -> str:
     rim = smooth([(-w, 30), (-w * 0.6, 96), (0, 122), (w * 0.6, 96), (w, 30), (w + 30, 140), (-w - 30, 140)])
     jawline = brush.soft(rim, brush.skin_shadow, 0.55)
     hairline = brush.soft(under_hair, brush.skin_shadow, 0.5)
-    sockets = "".join(brush.glow(brush.skin_shadow, s * 42 + 17 * c.turn, 0, 38, 22, 0.45) for s in (-1, 1))
+    sockets = "".join(brush.glow(brush.skin_shadow, s * 42 + 17 * c.turn, 0, 38, 22, opacity=0.45) for s in (-1, 1))
     return hairline + jawline + sockets + blush
 
 
@@ -139,9 +139,9 @@ def _nose(brush: Brush) -> str:
     kind, shift = brush.style.nose, 4 * brush.character.turn
     if kind == "soft":
         return (
-            brush.glow(brush.skin_shadow, 7 + shift, 34, 12, 26, 0.55)
-            + brush.glow(brush.skin_shadow, shift, 48, 20, 10, 0.8)
-            + brush.glow("#ffffff", shift - 3, 38, 9, 15, 0.4)
+            brush.glow(brush.skin_shadow, 7 + shift, 34, 12, 26, opacity=0.55)
+            + brush.glow(brush.skin_shadow, shift, 48, 20, 10, opacity=0.8)
+            + brush.glow("#ffffff", shift - 3, 38, 9, 15, opacity=0.4)
         )
     ink = str(brush.outline(brush.skin).get("stroke", brush.skin_shadow))
     if kind == "line":

@@ -15,8 +15,17 @@ def _skull(brush: Brush, grow: float) -> list[Point]:
     """The top of the hair from the left ear over the crown to the right ear."""
     w, c = half_width(brush) + grow, brush.character
     top = -136 - grow * 0.6 - 6 * c.volume
-    arc = [(-w, 5.0), (-w - 1, -45.0), (-w * 0.86, -95.0), (-w * 0.45, top + 9), (0.0, top), (w * 0.45, top + 9),
-           (w * 0.86, -95.0), (w + 1, -45.0), (w, 5.0)]  # fmt: skip
+    arc = [
+        (-w, 5.0),
+        (-w - 1, -45.0),
+        (-w * 0.86, -95.0),
+        (-w * 0.45, top + 9),
+        (0.0, top),
+        (w * 0.45, top + 9),
+        (w * 0.86, -95.0),
+        (w + 1, -45.0),
+        (w, 5.0),
+    ]
     if c.hair_style != "spiky":
         return arc
     spiked: list[Point] = []
@@ -161,7 +170,8 @@ def _partings(brush: Brush) -> str:
         x = 90 * share + 10 * c.parting
         lines.append(
             brush.stroke(
-                f"M{x * 0.55:.1f} {-122 + 18 * abs(share):.1f}Q{x:.1f} -95 {x * 1.1:.1f} {-66 + 6 * c.fringe[index]:.1f}",
+                f"M{x * 0.55:.1f} {-122 + 18 * abs(share):.1f}"
+                f"Q{x:.1f} -95 {x * 1.1:.1f} {-66 + 6 * c.fringe[index]:.1f}",
                 ink,
                 max(1.2, brush.style.line * 0.55),
                 opacity=0.8,
@@ -177,7 +187,7 @@ def _shine(brush: Brush) -> str:
         low = [(x, y + (24 if index % 2 else 11)) for index, (x, y) in enumerate(points)]
         return element("path", d=smooth([*points, *reversed(low)], tension=0.5), fill=brush.hair_light, opacity=0.85)
     if kind == "soft":
-        return brush.glow(brush.hair_light, -28, -92, 72, 30, 0.6)
+        return brush.glow(brush.hair_light, -28, -92, 72, 30, opacity=0.6)
     if kind == "streak":
         return "".join(
             brush.stroke(f"M{x} -104Q{x - 8} -86 {x - 12} -66", brush.hair_light, 7, opacity=0.45)

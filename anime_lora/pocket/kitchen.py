@@ -3,15 +3,17 @@
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 from transformers import CLIPTokenizer
 
 from anime_lora.pocket import models
-from anime_lora.pocket.autoencoder import encode, new_autoencoder, train_autoencoder
+from anime_lora.pocket.autoencoder import encode, new_autoencoder, train_autoencoder, train_decoder
 from anime_lora.pocket.corpus import base_corpus, scorer_corpus
 from anime_lora.pocket.diffusion import Drawer, new_drawer, train_drawer
-from anime_lora.pocket.fit import Plan
+from anime_lora.pocket.fit import Plan, Watch
 from anime_lora.pocket.publish import publish_base, publish_scorer
 from anime_lora.pocket.recipe import Recipe
 from anime_lora.pocket.scorer import train_scorer
@@ -30,30 +32,41 @@ class Kitchen:
         folder = self.work / "tokenizer"
         return CLIPTokenizer.from_pretrained(folder) if folder.exists() else train_tokenizer(folder)
 
-    def _plan(self, name: str, steps: int, rate: float) -> Plan:
+    def _plan(self, name: str, steps: int, rate: float, before: str = "") -> Plan:
         """The plan; its state file is named by what decides it, so that another recipe starts anew."""
-        part = getattr(self.recipe, name).model_dump_json() + str((self.recipe.pictures, self.recipe.scorer_pictures))
+        sizes = str((self.recipe.pictures, self.recipe.scorer_pictures))
+        part = getattr(self.recipe, name).model_dump_json() + sizes + before
         name = f"{name}-{sha256(part.encode()).hexdigest()[:8]}"
         return Plan(name, steps, rate, self.recipe.seed, self.work, device=self.device)
 
     def autoencoder(self) -> AutoencoderKL:
         """Train (or take up) the autoencoder."""
-        part = self.recipe.autoencoder
-        pictures = base_corpus(self.recipe.pictures, models.RESOLUTION).open(self.work)
+        part, model = self.recipe.autoencoder, new_autoencoder(self.recipe.seed)
         plan = self._plan("autoencoder", part.steps, part.learning_rate)
-        model = new_autoencoder(plan.seed)
-        return train_autoencoder(model, pictures, plan, part, watch_autoencoder(model, self.work / "watch"))
+        return train_autoencoder(model, self._pictures(), plan, part, self._watch(model, "autoencoder"))
+
+    def decoder(self) -> AutoencoderKL:
+        """Train (or take up) the decoder on the autoencoder's latents; may run beside `base`."""
+        part, model = self.recipe.decoder, self.autoencoder()
+        plan = self._plan("decoder", part.steps, part.learning_rate, str(self.recipe.autoencoder))
+        return train_decoder(model, self._pictures(), plan, part, self._watch(model, "decoder"))
+
+    def _pictures(self) -> NDArray[np.uint8]:
+        return base_corpus(self.recipe.pictures, models.RESOLUTION).open(self.work)
+
+    def _watch(self, model: AutoencoderKL, name: str) -> Watch:
+        return watch_autoencoder(model, self.work / "watch", name)
 
     def base(self) -> None:
         """Train autoencoder, UNet and text tower; publish the folder `pocket`."""
         vae = self.autoencoder()
         corpus = base_corpus(self.recipe.pictures, models.RESOLUTION)
         part = self.recipe.diffusion
-        plan = self._plan("diffusion", part.steps, part.learning_rate)
+        plan = self._plan("diffusion", part.steps, part.learning_rate, str(self.recipe.autoencoder))
         drawer = new_drawer(self.tokenizer(), plan.seed)
         watch = watch_drawer(vae, drawer, self.work / "watch")
         train_drawer(drawer, self._latents(vae), corpus, plan, part, watch=watch)
-        publish_base(self.out / "pocket", vae, drawer)
+        publish_base(self.out / "pocket", self.decoder(), drawer)
 
     def _latents(self, vae: AutoencoderKL) -> torch.Tensor:
         digest = sha256()
@@ -62,8 +75,7 @@ class Kitchen:
         path = self.work / f"latents-{digest.hexdigest()[:8]}.pt"
         if path.exists():
             return torch.load(path, weights_only=True)
-        pictures = base_corpus(self.recipe.pictures, models.RESOLUTION).open(self.work)
-        latents = encode(vae, pictures)
+        latents = encode(vae, self._pictures())
         torch.save(latents, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
         return latents

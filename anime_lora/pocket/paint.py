@@ -128,7 +128,7 @@ class Brush:
         self.defs.append(f'<clipPath id="{name}"><path d="{path}"/></clipPath>')
         return f"url(#{name})"
 
-    def glow(self, color: str, cx: float, cy: float, rx: float, ry: float, opacity: float) -> str:
+    def glow(self, color: str, cx: float, cy: float, rx: float, ry: float, *, opacity: float) -> str:
         """An ellipse that fades from `opacity` in its middle to nothing at its rim."""
         name = "glow" + color[1:]
         stops = f'<stop offset="0.25" stop-color="{color}"/><stop offset="1" stop-color="{color}" stop-opacity="0"/>'

@@ -46,6 +46,7 @@ class Recipe(_Part):
     pictures: int
     scorer_pictures: int
     autoencoder: AutoencoderRecipe
+    decoder: AutoencoderRecipe
     scorer: ScorerRecipe
     diffusion: DiffusionRecipe
 

@@ -41,12 +41,12 @@ def train_scorer(
     """Learn to match `pictures` (n, 128, 128, 3) with texts."""
     torch.manual_seed(plan.seed)
     model = models.scorer(tokenizer)
-    fit(model, _loss(model, pictures, corpus, tokenizer, batch, plan.device), plan)
+    fit(model, _loss(model, pictures, corpus, tokenizer, batch=batch, device=plan.device), plan)
     return model
 
 
 def _loss(
-    model: CLIPModel, pictures: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, batch: int, device: str
+    model: CLIPModel, pictures: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, *, batch: int, device: str
 ) -> Loss:
     asked = questions(corpus.domains)
     truth = torch.from_numpy(answers(corpus, len(pictures)))

@@ -42,17 +42,17 @@ def pipeline(vae: AutoencoderKL, drawer: Drawer) -> StableDiffusionPipeline:
     return made
 
 
-def watch_autoencoder(model: AutoencoderKL, folder: Path) -> Watch:
+def watch_autoencoder(model: AutoencoderKL, folder: Path, name: str) -> Watch:
     """A sheet of held-out pictures above what the autoencoder makes of them."""
 
     @torch.no_grad()
     def watch(step: int) -> None:
-        real = [render(sample_character(HELD_OUT + i), name, models.RESOLUTION) for i, name in enumerate(DOMAINS)]
+        real = [render(sample_character(HELD_OUT + i), domain, models.RESOLUTION) for i, domain in enumerate(DOMAINS)]
         inputs = torch.from_numpy(np.stack([np.asarray(each) for each in real])).permute(0, 3, 1, 2)
         inputs = (inputs.float() / 127.5 - 1).to(model.device)
         drawn = model.decode(model.encode(inputs).latent_dist.mean).sample
         values = ((drawn.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        _sheet(folder / f"autoencoder-{step:05d}.png", [*real, *map(Image.fromarray, values)])
+        _sheet(folder / f"{name}-{step:05d}.png", [*real, *map(Image.fromarray, values)])
 
     return watch
 

@@ -35,7 +35,8 @@ def check_adapter(artist: Artist, file: Path, prompts: list[str], second: Path |
         Largest absolute differences, one per prompt: `zero` (weight 0 against the bare base), `merged` (against
         unmerged), `sum` (two adapters at `SHARES` against both deltas added to the weights; a copy of the first
         stands in where there is no second), `unloaded` (after unloading against the bare base); and `effect`,
-        the LoRA's own mean absolute change, to compare them with; and `finite`: no weight in the file is NaN or infinite.
+        the LoRA's own mean absolute change, to compare them with; and `finite`: no weight in the file is NaN or
+        infinite.
     """
     bare = [predict(artist, prompt) for prompt in prompts]
     artist.load(file, STYLE, label)

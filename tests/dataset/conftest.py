@@ -46,21 +46,25 @@ class Project:
             (self.source / f"{seed:03d}.txt").write_text(f"girl, number {seed}\n")
 
     def ingest(self, **changes: object) -> None:
+        """Ingest with `changes` to the section."""
         from anime_lora.dataset.ingest import ingest
 
         ingest(Ingest.model_validate(self._ingest.model_dump() | changes), self.compute)
 
     def validate(self, **changes: object) -> None:
+        """Validate with `changes`."""
         from anime_lora.dataset.validate import validate
 
         validate(Validate.model_validate(self._validate.model_dump() | changes), self.compute)
 
     def resize(self, **changes: object) -> None:
+        """Resize with `changes`."""
         from anime_lora.dataset.resize import resize
 
         resize(Resize.model_validate(self._resize.model_dump() | changes), self.compute)
 
     def organize(self, **changes: object) -> None:
+        """Organize with `changes`."""
         from anime_lora.dataset.organize import organize
 
         organize(Organize.model_validate(self._organize.model_dump() | changes), self.concept)

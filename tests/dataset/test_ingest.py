@@ -41,8 +41,12 @@ def test_every_file_of_an_ugly_source_is_accounted_for(project: Project) -> None
     found = reasons()
     assert set(found) == {p.name for p in source.iterdir() if p.suffix != ".txt"}
     assert {name for name, reason in found.items() if reason is None} == {
-        "000.png", "001.png", "002.png", "alpha.png", "one.png"
-    }  # fmt: skip
+        "000.png",
+        "001.png",
+        "002.png",
+        "alpha.png",
+        "one.png",
+    }
     assert "damaged" in str(found["cut.png"])
     assert "not a picture" in str(found["words.png"])
     assert "not a picture" in str(found["empty.jpg"])
@@ -68,7 +72,7 @@ def test_limits_are_said_with_the_key_to_change(project: Project) -> None:
     assert "640000" in str(reasons()["large.png"]) or "800x800" in str(reasons()["large.png"])
     assert "ingest.max_pixels = 500000" in str(reasons()["large.png"])
     assert "ingest.max_file_mb = 1" in str(reasons()["heavy.png"])
-    with pytest.raises(SourceError, match="ingest.max_files = 3"):
+    with pytest.raises(SourceError, match=r"ingest\.max_files = 3"):
         project.ingest(max_files=3)
 
 
@@ -128,10 +132,16 @@ def test_captions_come_from_text_tables_and_taggers(project: Project) -> None:
     assert found["none.png"] == (None, None)
 
 
-@pytest.mark.parametrize(("source", "says"), [
-    ("absent", "does not exist"), ("source", "no file that could be a picture"), ("notes.md", "neither a folder nor an archive"),
-    ("broken.zip", "cannot be opened"), ("s3x://bucket", "cannot be listed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("absent", "does not exist"),
+        ("source", "no file that could be a picture"),
+        ("notes.md", "neither a folder nor an archive"),
+        ("broken.zip", "cannot be opened"),
+        ("s3x://bucket", "cannot be listed"),
+    ],
+)
 def test_a_source_that_gives_nothing_is_one_error_and_keeps_the_old_output(
     project: Project, source: str, says: str
 ) -> None:

@@ -64,7 +64,7 @@ def test_a_cluster_is_never_cut_by_the_split(project: Project) -> None:
 def test_an_empty_side_is_one_clear_error(project: Project) -> None:
     project.add(2)
     project.all()
-    with pytest.raises(DatasetError, match="organize.holdout_share = 0.001"):
+    with pytest.raises(DatasetError, match=r"organize\.holdout_share = 0\.001"):
         project.organize(holdout_share=0.001)
 
 

@@ -38,12 +38,17 @@ def test_learned(world: World) -> None:
     assert metrics["features.accuracy"]["value"] == metrics["features.ceiling"]["value"] == 1
     assert metrics["strength.rho_style"]["value"] == pytest.approx(1)
     assert {file.stem for file in (world.out / "plots").glob("*.csv")} == {
-        "strength", "structure", "guidance", "scale", "styles", "heldout",
-    }  # fmt: skip
+        "strength",
+        "structure",
+        "guidance",
+        "scale",
+        "styles",
+        "heldout",
+    }
 
 
 def test_decision(world: World) -> None:
-    """Each run is a challenger: the first beats the base, the same LoRA again beats nobody, a broken one is kept out."""
+    """Each run is a challenger: the first beats the base, the same LoRA again nobody; a broken one is kept out."""
     world.draw(learned)
     world.evaluate()
     decision = read(world, "decision.json")
@@ -64,8 +69,12 @@ def test_zeros(world: World) -> None:
     world.draw(untrained, effect=0.0)
     world.evaluate()
     assert read(world, "metrics.json")["style"] | {"n": 0, "pictures": 0} == {
-        "value": 0, "low": 0, "high": 0, "n": 0, "pictures": 0,
-    }  # fmt: skip
+        "value": 0,
+        "low": 0,
+        "high": 0,
+        "n": 0,
+        "pictures": 0,
+    }
     assert set(verdicts(world).values()) == {"not shown", "not measurable here"}
     assert read(world, "report.json")["verdict"]["level"] == "bad"
 

@@ -29,7 +29,7 @@ def targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 
 
-@pytest.mark.parametrize("path", sorted({m for m in re.findall(r"\]\(([^)#:]+)\)", README)}))
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_every_link_leads_to_a_file(path: str) -> None:
     assert (ROOT / path).exists()
 
@@ -51,8 +51,10 @@ def test_every_make_target_exists() -> None:
 def test_every_python_command_is_known(command: str) -> None:
     module, *words = command.split()[2:]
     application = {
-        "anime_lora": "anime_lora.__main__", "flows": "flows.__main__", "anime_lora.pocket": "anime_lora.pocket.__main__",
-    }.get(module)  # fmt: skip
+        "anime_lora": "anime_lora.__main__",
+        "flows": "flows.__main__",
+        "anime_lora.pocket": "anime_lora.pocket.__main__",
+    }.get(module)
     if application is None:
         assert (ROOT / module.replace(".", "/")).exists() or (ROOT / (module.replace(".", "/") + ".py")).exists()
         return

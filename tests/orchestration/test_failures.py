@@ -29,6 +29,7 @@ def test_a_failing_stage_stops_the_chain_with_its_reason(broken: Project) -> Non
     ("ingest.sources", ["nowhere"], "ingest.sources: nowhere does not exist"),
     ("train.rnak", 4, "train.rnak"),
     ("train.rank", 0, "train.rank"),
+    ("validate_sample.strengths", [0.2, 0.8], "leaves no denoising step"),
 ])  # fmt: skip
 def test_a_wrong_parameter_stops_before_anything_starts(broken: Project, key: str, value: object, says: str) -> None:
     broken.set(key, value)

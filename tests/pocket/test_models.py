@@ -91,7 +91,7 @@ def test_normalised_latents_decode_the_same() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
     with torch.no_grad():
         before = vae.decode(vae.encode(to_tensor(pictures)).latent_dist.mean).sample
-        normalise(vae, encode(vae, pictures))
+        normalise(vae, encode(vae, pictures), 0.05)
         latents = encode(vae, pictures)
         after = vae.decode(latents).sample
     torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
@@ -103,7 +103,7 @@ def test_losses_equal_hand_computed_numbers() -> None:
     """Min-SNR is 1 below gamma and gamma / SNR above it; a constant miss has no edge term."""
     torch.testing.assert_close(min_snr(torch.tensor([0.5, 0.75, 0.9]), 5.0), torch.tensor([1.0, 1.0, 5 / 9]))
     miss = reconstruction(torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 3, 4, 4))
-    torch.testing.assert_close(miss, torch.tensor(0.5 + 2 * 0.25))
+    torch.testing.assert_close(miss, torch.tensor(4 * 0.25 + 0.5 * 0.5))
 
 
 def test_plain_pipelines_load_the_base(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
