@@ -39,7 +39,8 @@ class Corpus:
         path = folder / f"{self.name}-{self.count}x{self.size}.npy"
         if not path.exists():
             self._draw(path)
-        return np.load(path, mmap_mode="r")
+        pictures: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        return pictures
 
     def _draw(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,14 +28,16 @@ class Drawer(nn.Module):
     def forward(self, noisy: Tensor, time: Tensor, captions: list[str]) -> Tensor:
         """Predicted noise for latents (n, c, h, w) at time steps (n,)."""
         ids = tokens(self.tokenizer, captions).to(noisy.device)
-        return self.unet(noisy, time, self.text_encoder(ids)[0]).sample
+        noise: Tensor = self.unet(noisy, time, self.text_encoder(ids)[0]).sample
+        return noise
 
 
 def tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """Token ids, (n, 77), padded and cut as a pipeline does."""
     longest = tokenizer.model_max_length
     padded = tokenizer(captions, padding="max_length", truncation=True, max_length=longest, return_tensors="pt")
-    return padded.input_ids
+    ids: Tensor = padded.input_ids
+    return ids
 
 
 def new_drawer(tokenizer: CLIPTokenizer, seed: int) -> Drawer:
@@ -66,7 +68,8 @@ def _loss(drawer: Drawer, latents: Tensor, corpus: Corpus, recipe: DiffusionReci
         alpha = alphas[time][:, None, None, None]
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
         miss = (drawer(noisy.to(device), time.to(device), captions) - noise.to(device)).square().mean((1, 2, 3))
-        return (min_snr(alphas[time], recipe.gamma).to(device) * miss).mean()
+        weighted: Tensor = min_snr(alphas[time], recipe.gamma).to(device) * miss
+        return weighted.mean()
 
     return loss
 

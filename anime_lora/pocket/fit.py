@@ -80,7 +80,7 @@ def _step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, plan: 
     generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
     optimizer.zero_grad(set_to_none=True)
     value = loss(generator)
-    value.backward()
+    value.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     return float(value.detach())

@@ -74,7 +74,8 @@ class Kitchen:
             digest.update(value.contiguous().numpy().tobytes())
         path = self.work / f"latents-{digest.hexdigest()[:8]}.pt"
         if path.exists():
-            return torch.load(path, weights_only=True)
+            known: torch.Tensor = torch.load(path, weights_only=True)
+            return known
         latents = encode(vae, self._pictures())
         torch.save(latents, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)

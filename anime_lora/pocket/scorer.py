@@ -75,7 +75,8 @@ def _loss(
         known = facts[None].expand(count, -1, -1).gather(2, chosen[:, None].expand(-1, len(facts), -1))
         match = (known == values[:, None]).all(-1)
         logits = model.logit_scale.exp().clamp(max=100) * text @ image.T
-        return -(logits.log_softmax(1) * match / match.sum(1, keepdim=True)).sum(1).mean()
+        likelihood: Tensor = logits.log_softmax(1) * match / match.sum(1, keepdim=True)
+        return -likelihood.sum(1).mean()
 
     return loss
 

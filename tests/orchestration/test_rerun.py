@@ -1,9 +1,12 @@
 """Which stages run after which change, by `dvc repro` and by the flow. Each test goes on where the last ended."""
 
+from anime_lora.dataset.organize import split_of
+from anime_lora.files import sha256_file
 from house.doors import STAGES
 
 from orchestration.project import Project
 
+NEW = 51
 HEAVY = ["train", "validate-sample", "evaluate"]
 
 
@@ -45,7 +48,9 @@ def test_where_the_work_is_done_reruns_nothing(project: Project) -> None:
 
 
 def test_a_new_picture_runs_all_and_only_it_is_decoded_and_resized(project: Project) -> None:
-    project.add(50)
+    project.add(NEW)
+    name = sha256_file(project.root / "faces" / f"{NEW:03d}.png")
+    assert split_of(name, "v1", 0.3) == "train", "held out: training would not change"
     said = project.run("dvc", "repro").stdout
     assert [stage for stage in STAGES if f"Running stage '{stage}'" in said] == list(STAGES)
     assert "ingest: 13 files, 13 taken, 0 rejected, 1 made anew" in said
@@ -59,8 +64,8 @@ def test_after_dvc_the_flow_finds_all_cached(project: Project) -> None:
 
 def test_going_back_restores_from_the_cache_without_running(project: Project) -> None:
     project.set("train.rank", 2)
-    (project.root / "faces" / "050.png").unlink()
-    (project.root / "faces" / "050.txt").unlink()
+    (project.root / "faces" / f"{NEW:03d}.png").unlink()
+    (project.root / "faces" / f"{NEW:03d}.txt").unlink()
     project.set("evaluate.bootstrap", 100)
     assert project.repro() == []
 
