@@ -5,6 +5,7 @@ Beside the stages: `preset`, `plan` and `inspect`, for people.
 Each command imports its room only when called, so that a data stage never loads torch.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -108,7 +109,8 @@ def guarded(command: Callable[[], object]) -> None:
 
 
 def main() -> None:
-    """The `anime-lora` command."""
+    """The `anime-lora` command; what libraries say about their own optional parts is kept out of the log."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     guarded(app)
 
 

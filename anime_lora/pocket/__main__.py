@@ -35,6 +35,19 @@ def train(
 
 
 @app.command()
+def measure(
+    base: Annotated[Path, typer.Option(help="folder with `pocket` and `pocket-clip`")] = BASE,
+    pictures: Annotated[int, typer.Option(min=8, help="pictures behind each figure")] = 96,
+) -> None:
+    """Measure the published models on characters they have not seen; prints the table of docs/pocket-base.md."""
+    from anime_lora.pocket.measure import measure as run
+
+    print("| what | measured | bar | |\n|---|---|---|---|")
+    for row in run(base, pictures):
+        print(f"| {row.what} | {row.figure} | {row.bar} | {'reached' if row.reached else 'not reached'} |", flush=True)
+
+
+@app.command()
 def samples(out: Path = Path("data/samples")) -> None:
     """Draw the sample pictures, byte for byte as they lie in the repository."""
     draw_samples(out)
