@@ -133,7 +133,7 @@ def _autoencoder(vae: AutoencoderKL, count: int) -> Iterator[Row]:
         real = drawn(domain, count)
         codes = encode(vae, real)
         with torch.no_grad():
-            made = torch.cat([vae.decode(code).sample for code in codes.split(BATCH)])
+            made = torch.cat([vae.decode(code).sample for code in torch.split(codes, BATCH)])
         values = ((made.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
         score, linear = psnr(values, real), psnr(patch_pca(training, real), real)
         what = f"autoencoder, {domain}: PSNR (linear patch-PCA of the same size), dB"

@@ -75,7 +75,8 @@ def train_scorer(
 def whiten(model: CLIPModel, pictures: NDArray[np.uint8]) -> None:
     """Start the patch embedding as the principal components of patches, each to deviation 1.
 
-    So edges count from the start: from random filters, in which brightness and colour drown all else, 900 steps had learned colours only.
+    So edges count from the start: from random filters brightness and colour drown all else, and 900 steps had learned
+    colours only.
     """
     kernel = model.vision_model.embeddings.patch_embedding.weight
     width, size = kernel.shape[0], kernel.shape[-1]
