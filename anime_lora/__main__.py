@@ -87,6 +87,18 @@ def evaluate() -> None:
 
 
 @app.command()
+def plan() -> None:
+    """Say what training will do and cost, from the settings and a few measured steps; refuse nonsense."""
+    from anime_lora.training.plan import plan as run
+
+    params = _params()
+    rows = run(params.train, params.concept, params.base, params.compute)
+    width = max(len(what) for what, _ in rows)
+    for what, value in rows:
+        print(f"{what:<{width}}  {value}")
+
+
+@app.command()
 def preset(name: Annotated[str, typer.Argument(help="pocket, sd15 or another file of presets/.")]) -> None:
     """Write a preset's values into params.yaml; comments and every other line stay as they are."""
     from anime_lora.params.presets import apply

@@ -60,13 +60,18 @@ class Latents:
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.safetensors"
 
+    def missing(self, pictures: Sequence[Picture], flips: Iterable[bool]) -> list[tuple[Picture, bool]]:
+        """What of `pictures` × `flips` is not cached yet."""
+        sides = list(flips)
+        return [(p, f) for p in pictures for f in sides if not self._path(p, f).is_file()]
+
     def fill(self, pictures: Sequence[Picture], flips: Iterable[bool], between: Callable[[], None]) -> int:
         """Encode what is not cached and return how many that were; `between` is called after each.
 
         Raises:
             TrainingError: a latent is not finite (names the picture).
         """
-        missing = [(p, f) for p in pictures for f in flips if not self._path(p, f).is_file()]
+        missing = self.missing(pictures, flips)
         for picture, flip in track(missing, "train", "encode pictures", len(missing), unit="picture"):
             self._write(self._path(picture, flip), self._encode(picture, flip))
             between()

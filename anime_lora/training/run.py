@@ -13,11 +13,15 @@ from accelerate import Accelerator
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch import Tensor, nn
 
+from anime_lora.errors import TrainingError
+from anime_lora.params.section import Base
 from anime_lora.params.train import Train
 from anime_lora.training import lora, objective
+from anime_lora.training.base import load_pipeline
 from anime_lora.training.batches import Batch, Batches, Visit, epoch_visits
 from anime_lora.training.captions import Texts
 from anime_lora.training.latents import Latents
+from anime_lora.training.machine import DTYPES
 from anime_lora.training.optimizer import Average, build
 from anime_lora.training.pictures import Picture, of_split
 from anime_lora.training.visits import number
@@ -125,6 +129,30 @@ def prepare_models(pipe: StableDiffusionPipeline, settings: Train, device: torch
             pipe.text_encoder.gradient_checkpointing_enable()
     if settings.compile:
         pipe.unet.compile_repeated_blocks()
+
+
+def open_run(settings: Train, base: Base, path: Path, accelerator: Accelerator, work: tuple[Path, str]) -> Run:
+    """A `Run` on the base at `path`; `work` is the cache folder and the run's fingerprint. Pictures are set after.
+
+    Raises:
+        BaseModelError: the base cannot be loaded.
+        TrainingError: the base cannot work at `base.resolution`, or the optimizer not here.
+    """
+    cache, mark = work
+    pipe = load_pipeline(path, DTYPES[settings.precision])
+    side = pipe.unet.config.sample_size * pipe.vae_scale_factor
+    if base.resolution % (pipe.vae_scale_factor * 8) and base.resolution != side:
+        raise TrainingError(
+            f"base.resolution is {base.resolution}, but the base works in steps of {pipe.vae_scale_factor * 8} pixels; "
+            f"its own is {side}"
+        )
+    latents = Latents(cache / "latents", pipe.vae, base.resolution)
+    return assemble(pipe, settings, accelerator, latents, (work_folder(cache, mark), mark))
+
+
+def work_folder(cache: Path, mark: str) -> Path:
+    """Where the run with fingerprint `mark` keeps its work."""
+    return cache / "train" / mark[:16]
 
 
 def assemble(

@@ -7,21 +7,19 @@ from typing import Any
 from safetensors.torch import load_file
 
 from anime_lora import __version__, paths
-from anime_lora.errors import TrainingError
 from anime_lora.files import fresh_folder, link_or_copy
 from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.params.train import Train
 from anime_lora.training import launch, machine, metadata, prior, record
-from anime_lora.training.base import configs_hash, load_pipeline, locate, weights_hash
+from anime_lora.training.base import configs_hash, locate, weights_hash
 from anime_lora.training.captions import truncated
 from anime_lora.training.checkpoint import room_on_disk
 from anime_lora.training.epoch import adapter_file, strip_file
 from anime_lora.training.export import export, write_kohya
-from anime_lora.training.latents import Latents
 from anime_lora.training.loop import train_epochs
 from anime_lora.training.pictures import Picture, dataset_hash, of_split, read_pictures
 from anime_lora.training.resume import restore
-from anime_lora.training.run import Run, assemble, fingerprint
+from anime_lora.training.run import Run, fingerprint, open_run, work_folder
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop, listening
 
@@ -51,20 +49,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     if compute.processes > 1 and not machine.launched():
         launch.relaunch(compute.processes, device)
         return
-    facts: dict[str, Any] = {
-        "version": __version__,
-        "params": settings.model_dump(exclude=NO_EFFECT),
-        "concept": concept.model_dump(),
-        "base": {
-            "model": metadata.model_name(base),
-            "resolution": base.resolution,
-            "weights_sha256": weights_hash(base_path),
-            "configs_sha256": configs_hash(base_path),
-        },
-        "dataset": _dataset_facts(pictures),
-    }
-    mark = fingerprint(**{key: value for key, value in facts.items() if key != "version"})
-    facts["params_sha256"] = fingerprint(params=facts["params"])
+    facts, mark = identity(settings, concept, base, base_path, pictures)
     with machine.deterministic(device), listening() as stop:
         run = _prepared(settings, base, base_path, device, (cache, mark))
         _cache_pictures(run, pictures, cache / "prior" / facts["base"]["weights_sha256"][:16], stop)
@@ -77,31 +62,38 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
         run.accelerator.wait_for_everyone()
 
 
-def _dataset_facts(pictures: list[Picture]) -> dict[str, Any]:
+def identity(
+    settings: Train, concept: Concept, base: Base, path: Path, pictures: list[Picture]
+) -> tuple[dict[str, Any], str]:
+    """What a run's result follows from, for its record, and the fingerprint of it that names its work folder."""
     counts = {split: len(of_split(pictures, split)) for split in ("train", "holdout")}
-    return {"sha256": dataset_hash(pictures), **counts}
+    known: dict[str, Any] = {
+        "params": settings.model_dump(exclude=NO_EFFECT),
+        "concept": concept.model_dump(),
+        "base": {
+            "model": metadata.model_name(base),
+            "resolution": base.resolution,
+            "weights_sha256": weights_hash(path),
+            "configs_sha256": configs_hash(path),
+        },
+        "dataset": {"sha256": dataset_hash(pictures), **counts},
+    }
+    return {"version": __version__, **known, "params_sha256": fingerprint(params=known["params"])}, fingerprint(**known)
 
 
 def _prepared(settings: Train, base: Base, path: Path, device: str, work: tuple[Path, str]) -> Run:
     """The run on its loaded base; says when unfinished work of other settings lies about."""
     cache, mark = work
     accelerator = machine.accelerator(settings, device)
-    folder = cache / "train" / mark[:16]
-    others = sorted(other.name for other in (cache / "train").glob("*") if other.name != folder.name)
+    folder = work_folder(cache, mark)
+    others = sorted(other.name for other in folder.parent.glob("*") if other.name != folder.name)
     if others and not folder.exists() and accelerator.is_main_process:
         print(
-            f"params, data or base differ from the unfinished run in {cache / 'train' / others[0]}: starting anew "
+            f"params, data or base differ from the unfinished run in {folder.parent / others[0]}: starting anew "
             "(delete that folder if it is not wanted any more)",
             flush=True,
         )
-    pipe = load_pipeline(path, machine.DTYPES[settings.precision])
-    side = pipe.unet.config.sample_size * pipe.vae_scale_factor
-    if base.resolution % (pipe.vae_scale_factor * 8) and base.resolution != side:
-        raise TrainingError(
-            f"base.resolution is {base.resolution}, but the base works in steps of {pipe.vae_scale_factor * 8} pixels; "
-            f"its own is {side}"
-        )
-    return assemble(pipe, settings, accelerator, Latents(cache / "latents", pipe.vae, base.resolution), (folder, mark))
+    return open_run(settings, base, path, accelerator, work)
 
 
 def _cache_pictures(run: Run, pictures: list[Picture], folder: Path, stop: Stop) -> None:

@@ -1,0 +1,144 @@
+"""What a run costs, measured on a few of its real parts: seconds, bytes of memory, bytes on disk."""
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from anime_lora.errors import TrainingError
+from anime_lora.training import heldout, preview
+from anime_lora.training.epoch import judged_weights
+from anime_lora.training.loop import take_step
+from anime_lora.training.pictures import of_split
+from anime_lora.training.run import Run
+from anime_lora.training.state import State
+from anime_lora.training.stop import Stop
+from anime_lora.training.visits import groups
+
+STEPS = 5
+ENOUGH = 15.0
+"""Seconds of measured steps after which no further one is taken."""
+CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+@contextmanager
+def fitting(run: Run) -> Iterator[None]:
+    """Turn a full GPU into one clear error.
+
+    Raises:
+        TrainingError: the step does not fit into the memory.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"train.batch_size = {run.settings.batch_size} does not fit into {memory_total(run) / 2**30:.1f} GiB: lower "
+            "it and raise train.gradient_accumulation_steps, or set train.gradient_checkpointing"
+        ) from error
+
+
+def _seconds(run: Run, work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    if run.accelerator.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def encode_seconds(run: Run) -> tuple[int, float]:
+    """How many pictures the latent cache lacks, and the seconds that encoding one takes (0 when none is missing).
+
+    Encodes what the measured steps need; it stays in the cache for the real run.
+    """
+    flips = [False, True] if run.settings.flip else [False]
+    latents = run.batches.latents
+    missing = latents.missing(of_split(run.pictures, "train"), flips)
+    missing += latents.missing(of_split(run.pictures, "holdout"), [False])
+    needed = [v.picture for v in run.visits(0)[: 2 * run.group_size]] + of_split(run.pictures, "prior")
+    times = [_seconds(run, lambda p=p, f=f: latents.get(p, f)) for p, f in latents.missing(needed, flips)]  # type: ignore[misc]
+    if missing and not times:
+        times = [_seconds(run, lambda: latents.get(*missing[0]))]
+    return len(missing), statistics.median(times) if missing else 0.0
+
+
+def step_seconds(run: Run, processes: int) -> float:
+    """Median seconds of a few real optimizer steps, the first not counted, of one process's share of the group.
+
+    Moves the adapters: the run is no good for training afterwards.
+
+    Raises:
+        TrainingError: a loss or gradient was not finite.
+    """
+    parts = [part[::processes] for part in groups(run.visits(0), run.group_size)[:2]]
+    state, times = State(), list[float]()
+    run.training_mode(True)
+    while len(times) <= STEPS and (len(times) < 3 or sum(times[1:]) < ENOUGH):
+        part = parts[len(times) % len(parts)]
+        times.append(_seconds(run, lambda part=part: take_step(run, state, part, Stop())))  # type: ignore[misc]
+    if state.bad_in_row:
+        raise TrainingError(
+            f"{len(state.bad)} of the first {len(times)} steps had no finite loss or gradient, e.g. with "
+            f"{state.bad[0]['pictures'][0]}: lower train.learning_rate or look at the picture"
+        )
+    return statistics.median(times[1:])
+
+
+def judge_seconds(run: Run) -> tuple[float, float]:
+    """Seconds of one picture's held-out loss, and of drawing one validation picture.
+
+    A drawing is one short drawing, and for each further step two of the held-out loss's forward passes.
+    """
+    picture = of_split(run.pictures, "train")[0]
+    short = replace(run, settings=run.settings.model_copy(update={"validation_steps": 1}))
+    with judged_weights(run):
+        held = _seconds(run, lambda: heldout.loss(picture, run.predict, run.batches))
+        drawn = _seconds(run, lambda: preview.sample(short, run.settings.validation_prompt, 0, Stop()))
+    return held, drawn + (run.settings.validation_steps - 1) * held * 2 / heldout.STRATA
+
+
+def memory_peak(run: Run) -> int:
+    """Bytes this process has needed at most: on the GPU where there is one."""
+    if run.accelerator.device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def memory_total(run: Run) -> int:
+    """Bytes there are: the GPU's, else the machine's or its container's limit."""
+    if run.accelerator.device.type == "cuda":
+        return int(torch.cuda.get_device_properties(run.accelerator.device).total_memory)
+    limit = CGROUP.read_text().strip() if CGROUP.is_file() else "max"
+    physical = int(psutil.virtual_memory().total)
+    return min(physical, int(limit)) if limit.isdigit() else physical
+
+
+def tensor_bytes(value: Any) -> int:
+    """Bytes of all tensors in nested dicts and lists."""
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(tensor_bytes(each) for each in value.values())
+    return sum(tensor_bytes(each) for each in value) if isinstance(value, list | tuple) else 0
+
+
+def disk_bytes(run: Run, missing: int) -> dict[str, int]:
+    """Bytes that the run writes, by what; called after a step, when the optimizer has its state."""
+    settings, adapter = run.settings, tensor_bytes(run.adapter())
+    average = run.average.state() if run.average is not None else None
+    checkpoint = adapter + tensor_bytes(run.optimizer.state_dict()) + tensor_bytes(average)
+    epochs = settings.epochs * adapter // 2 if settings.keep_epochs else 0
+    return {
+        "checkpoint": checkpoint,
+        "checkpoints": checkpoint * (settings.keep_checkpoints + 1),  # the old one goes after the new one verifies
+        "adapters": adapter * (settings.epochs + 1) + adapter * 3 + epochs,
+        "latents": missing * tensor_bytes(run.batches.latents.get(of_split(run.pictures, "train")[0])),
+    }

@@ -1,0 +1,93 @@
+"""What a training will do and cost, before hours are spent: counted from the settings, measured on a few real steps."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from anime_lora import paths
+from anime_lora.params.section import Base, Compute, Concept
+from anime_lora.params.train import Train
+from anime_lora.training import machine, measure, prior, sense
+from anime_lora.training.base import locate
+from anime_lora.training.captions import token_count, truncated
+from anime_lora.training.pictures import Picture, of_split, read_pictures
+from anime_lora.training.run import Run, open_run
+from anime_lora.training.stage import identity
+from anime_lora.training.stop import listening
+
+MIB = 2**20
+
+
+def plan(  # noqa: PLR0917  the door: four sections, two folders
+    settings: Train, concept: Concept, base: Base, compute: Compute, source: Path = paths.ORGANIZE, cache: Path = paths.CACHE
+) -> list[tuple[str, str]]:
+    """Rows of (what, value); a row named `doubt` is something that is seldom meant.
+
+    Encodes a few pictures into the latent cache and takes a few steps, which are thrown away.
+
+    Raises:
+        TrainingError: the training cannot succeed, with every reason; or it does not fit into the memory.
+        DatasetError: there is no organized dataset.
+        BaseModelError: the base is missing or broken.
+    """
+    pictures = read_pictures(source)
+    device = machine.device_name(compute)
+    machine.check(settings, device)
+    sense.refuse(settings, concept, pictures)
+    path = locate(base)
+    _, mark = identity(settings, concept, base, path, pictures)
+    with machine.deterministic(device), listening() as stop:
+        run = open_run(settings, base, path, machine.accelerator(settings, device), (cache, mark))
+        run.pictures = sorted(pictures, key=lambda picture: picture.id)
+        run.pictures += prior.class_pictures(run, cache / "prior" / mark[:16], stop)
+        with measure.fitting(run):
+            return [
+                *_counts(run, pictures, concept),
+                *_costs(run, compute.processes),
+                *(("doubt", each) for each in sense.doubts(settings, concept, pictures)),
+            ]
+
+
+def _counts(run: Run, pictures: list[Picture], concept: Concept) -> Iterator[tuple[str, str]]:
+    settings, train = run.settings, of_split(pictures, "train")
+    tokenizer = run.pipe.tokenizer
+    words = tokenizer.tokenize(concept.trigger)
+    long = truncated(tokenizer, [picture.text for picture in pictures])
+    longest = max(token_count(tokenizer, picture.text) for picture in pictures)
+    yield "device", str(run.accelerator.device)
+    yield "pictures", f"{len(train)} to train on, {len(pictures) - len(train)} held out"
+    yield "visits per picture", str(settings.epochs)
+    yield "optimizer steps", f"{run.total_steps} ({-(-run.total_steps // settings.epochs)} per epoch)"
+    group = settings.batch_size * settings.gradient_accumulation_steps
+    yield "effective batch", f"{group} ({settings.batch_size} x {settings.gradient_accumulation_steps})"
+    rate = sense.effective_rate(settings)
+    yield "effective learning rate", f"{rate:g} ({settings.learning_rate:g} x {rate / settings.learning_rate:g})"
+    trained = sum(value.numel() for value in run.adapter().values())
+    yield "trained weights", f"{trained / 1e6:.2f} million"
+    yield "longest caption", f"{longest} of {tokenizer.model_max_length} tokens"
+    yield "truncated captions", f"{len(long)}" + (f", e.g. {long[0][:60]}…" if long else "")
+    yield "trigger", f"{concept.trigger} is {len(words)} tokens: {' '.join(words)}"
+
+
+def _costs(run: Run, processes: int) -> Iterator[tuple[str, str]]:
+    missing, encode = measure.encode_seconds(run)
+    held, drawn = measure.judge_seconds(run)
+    step = measure.step_seconds(run, processes)
+    settings = run.settings
+    split = [len(of_split(run.pictures, name)) for name in ("train", "holdout")]
+    judged = sum(min(settings.heldout_images, count) for count in split)
+    whole = missing * encode + run.total_steps * step
+    whole += (settings.epochs + 1) * (judged * held + settings.validation_images * drawn)
+    disk = measure.disk_bytes(run, missing)
+    yield "time per step", f"{step:.2f} s"
+    yield "time in all", f"about {_duration(whole)}, of which {_duration(missing * encode)} to encode {missing} pictures"
+    memory = measure.memory_peak(run), measure.memory_total(run)
+    yield "memory", f"{memory[0] / 2**30:.1f} of {memory[1] / 2**30:.1f} GiB"
+    yield "checkpoint", f"{disk['checkpoint'] / MIB:.1f} MiB"
+    parts = ", ".join(f"{name} {disk[name] / MIB:.1f}" for name in ("checkpoints", "adapters", "latents"))
+    yield "disk", f"{sum(disk[n] for n in ('checkpoints', 'adapters', 'latents')) / MIB:.1f} MiB ({parts})"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else (f"{minutes} min {rest} s" if minutes else f"{rest} s")

@@ -1,0 +1,81 @@
+"""`plan` says what a run will do and cost, and refuses what cannot succeed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from anime_lora.errors import TrainingError
+from anime_lora.params.section import Base
+from anime_lora.training import measure
+from anime_lora.training.plan import plan
+from training.tiny import COMPUTE, CONCEPT, SIDE, train_settings
+
+
+@pytest.fixture
+def planned(tiny_base: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    base = Base(model=str(tiny_base), revision=None, resolution=SIDE)
+
+    def run(concept: Any = CONCEPT, **changes: Any) -> list[tuple[str, str]]:
+        return plan(train_settings(**changes), concept, base, COMPUTE, dataset, tmp_path / ".cache")
+
+    return run
+
+
+def test_counts_follow_from_the_settings(planned: Any) -> None:
+    rows = dict(planned(epochs=3, batch_size=2, gradient_accumulation_steps=2, learning_rate=1e-4, rank=2, alpha=4.0))
+    assert rows["pictures"] == "6 to train on, 2 held out"
+    assert rows["optimizer steps"] == "6 (2 per epoch)"
+    assert rows["effective batch"] == "4 (2 x 2)"
+    assert rows["effective learning rate"] == "0.0002 (0.0001 x 2)"
+    assert rows["truncated captions"] == "0"
+    assert rows["trigger"].startswith("t is 1 tokens")
+
+
+def test_costs_are_measured_and_nothing_but_latents_is_left_behind(planned: Any, tmp_path: Path) -> None:
+    rows = dict(planned())
+    assert float(rows["time per step"].removesuffix(" s")) >= 0
+    assert all("MiB" in rows[name] for name in ("checkpoint", "disk"))
+    assert "GiB" in rows["memory"]
+    assert {path.name for path in (tmp_path / ".cache").iterdir()} <= {"latents", "progress"}
+
+
+def test_the_checkpoint_size_is_the_real_one(planned: Any, stage: Any, tmp_path: Path) -> None:
+    said = float(dict(planned(checkpoint_every=1))["checkpoint"].removesuffix(" MiB"))
+    from anime_lora.training import checkpoint
+
+    sizes: list[int] = []
+    real = checkpoint.save
+
+    def spy(*args: Any, **named: Any) -> Path:
+        folder = real(*args, **named)
+        sizes.append(sum(path.stat().st_size for path in folder.rglob("*")))
+        return folder
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save", spy)
+        stage(checkpoint_every=1)
+    assert sizes
+    assert abs(said - max(sizes) / 2**20) < 0.3
+
+
+def test_nonsense_is_refused_with_every_reason_at_once(planned: Any) -> None:
+    other = CONCEPT.model_copy(update={"trigger": "unheard"})
+    with pytest.raises(TrainingError, match="3 reasons") as caught:
+        planned(concept=other, learning_rate=0.5, warmup_steps=500)
+    for words in ("train.learning_rate x alpha / rank", "train.warmup_steps = 500", "concept.trigger = unheard"):
+        assert words in str(caught.value)
+
+
+def test_doubts_are_said_and_stop_nothing(planned: Any) -> None:
+    doubts = [value for what, value in planned(patience=50, learning_rate=1e-7) if what == "doubt"]
+    assert any("train.patience = 50" in each for each in doubts)
+    assert any("1e-07 x" in each or "2e-07" in each for each in doubts)
+
+
+def test_a_full_gpu_names_the_settings_to_change(make: Any) -> None:
+    run = make()
+    with pytest.raises(TrainingError, match=r"train\.batch_size = 2 does not fit"), measure.fitting(run):
+        raise torch.OutOfMemoryError("CUDA out of memory")
