@@ -8,6 +8,7 @@ Each command imports its room only when called, so that a data stage never loads
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -92,7 +93,18 @@ def plan() -> None:
     from anime_lora.training.plan import plan as run
 
     params = _params()
-    rows = run(params.train, params.concept, params.base, params.compute)
+    _table(run(params.train, params.concept, params.base, params.compute))
+
+
+@app.command()
+def inspect(file: Annotated[Path, typer.Argument(help="a LoRA file, ours or another's")]) -> None:
+    """Show what a LoRA file holds and says about itself."""
+    from anime_lora.training.inspection import inspect as run
+
+    _table(run(file))
+
+
+def _table(rows: list[tuple[str, str]]) -> None:
     width = max(len(what) for what, _ in rows)
     for what, value in rows:
         print(f"{what:<{width}}  {value}")

@@ -41,8 +41,8 @@ def fitting(run: Run) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise TrainingError(
-            f"train.batch_size = {run.settings.batch_size} does not fit into {memory_total(run) / 2**30:.1f} GiB: lower "
-            "it and raise train.gradient_accumulation_steps, or set train.gradient_checkpointing"
+            f"train.batch_size = {run.settings.batch_size} does not fit into {memory_total(run) / 2**30:.1f} GiB: "
+            "lower it and raise train.gradient_accumulation_steps, or set train.gradient_checkpointing"
         ) from error
 
 

@@ -18,7 +18,12 @@ MIB = 2**20
 
 
 def plan(  # noqa: PLR0917  the door: four sections, two folders
-    settings: Train, concept: Concept, base: Base, compute: Compute, source: Path = paths.ORGANIZE, cache: Path = paths.CACHE
+    settings: Train,
+    concept: Concept,
+    base: Base,
+    compute: Compute,
+    source: Path = paths.ORGANIZE,
+    cache: Path = paths.CACHE,
 ) -> list[tuple[str, str]]:
     """Rows of (what, value); a row named `doubt` is something that is seldom meant.
 
@@ -79,7 +84,10 @@ def _costs(run: Run, processes: int) -> Iterator[tuple[str, str]]:
     whole += (settings.epochs + 1) * (judged * held + settings.validation_images * drawn)
     disk = measure.disk_bytes(run, missing)
     yield "time per step", f"{step:.2f} s"
-    yield "time in all", f"about {_duration(whole)}, of which {_duration(missing * encode)} to encode {missing} pictures"
+    yield (
+        "time in all",
+        f"about {_duration(whole)}, of which {_duration(missing * encode)} to encode {missing} pictures",
+    )
     memory = measure.memory_peak(run), measure.memory_total(run)
     yield "memory", f"{memory[0] / 2**30:.1f} of {memory[1] / 2**30:.1f} GiB"
     yield "checkpoint", f"{disk['checkpoint'] / MIB:.1f} MiB"

@@ -74,7 +74,7 @@ def _doubts_about_steps(settings: Train, pictures: Sequence[Picture]) -> Iterato
     if steps < FEW_STEPS:
         yield f"{steps} optimizer steps hardly move an adapter: raise train.epochs or lower the effective batch"
     if group > len(train):
-        yield f"the effective batch of {group} is larger than the {len(train)} training pictures: each epoch is one step"
+        yield f"the effective batch of {group} exceeds the {len(train)} training pictures: each epoch is one step"
     if settings.patience is not None and not (settings.heldout_images and of_split(pictures, "holdout")):
         yield "train.patience has no effect without held-out pictures (organize.holdout_share, train.heldout_images)"
     if settings.patience is not None and settings.patience >= settings.epochs:
@@ -89,6 +89,6 @@ def _doubts_about_words(settings: Train, concept: Concept, pictures: Sequence[Pi
     if trigger not in settings.validation_prompt:
         yield f"train.validation_prompt lacks the trigger {trigger}: the pictures after each epoch will not show it"
     if settings.shuffle_tags and settings.keep_tags == 0:
-        yield "train.shuffle_tags with keep_tags 0 moves the trigger about in the caption: keep_tags 1 keeps it in front"
+        yield "train.shuffle_tags with keep_tags 0 moves the trigger about: keep_tags 1 keeps it in front"
     if settings.prior_images and trigger in settings.prior_prompt:
         yield f"train.prior_prompt holds the trigger {trigger}: class pictures would teach that it means nothing new"

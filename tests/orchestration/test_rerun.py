@@ -1,9 +1,9 @@
 """Which stages run after which change, by `dvc repro` and by the flow. Each test goes on where the last ended."""
 
-from anime_lora.dataset.organize import split_of
-from anime_lora.files import sha256_file
 from house.doors import STAGES
 
+from anime_lora.dataset.organize import split_of
+from anime_lora.files import sha256_file
 from orchestration.project import Project
 
 NEW = 51

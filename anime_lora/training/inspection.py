@@ -1,0 +1,142 @@
+"""What a LoRA file holds and says about itself, whoever made it: read from its bytes, no base needed."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from anime_lora.errors import AdapterError
+from anime_lora.training.tensorfile import data_hash, read_header
+
+FORMATS = {
+    "kohya (A1111, Forge, ComfyUI)": (".lora_down.weight", ".lora_up.weight"),
+    "diffusers / PEFT": (".lora_A.weight", ".lora_B.weight"),
+    "diffusers, before PEFT": (".lora.down.weight", ".lora.up.weight"),
+}
+SHOWN_TAGS = 20
+LONG = 200
+"""A longer metadata value is shown by its length: thumbnails, whole tag tables."""
+
+Rows = list[tuple[str, str]]
+
+
+def inspect(path: Path) -> Rows:
+    """Rows of (what, value): format, modules by part, ranks, alphas, size of the change, hashes, then all metadata.
+
+    Raises:
+        AdapterError: the file is not there, no safetensors, or holds no LoRA this reads.
+    """
+    if not path.is_file():
+        raise AdapterError(f"{path} is not a file")
+    header = read_header(path)
+    said: dict[str, str] = header.pop("__metadata__", {})
+    kind, down, up = _format(header, path)
+    modules = {name.removesuffix(down): entry["shape"] for name, entry in header.items() if name.endswith(down)}
+    unpaired = [name for name in modules if name + up not in header]
+    if unpaired:
+        raise AdapterError(f"{path}: {unpaired[0]}{down} has no {up.lstrip('.')} ({len(unpaired)} such modules)")
+    return [
+        ("file format", kind),
+        ("size", f"{path.stat().st_size / 2**20:.2f} MiB, {_counted(entry['dtype'] for entry in header.values())}"),
+        ("modules", f"{len(modules)}: {_counted(_part(name) for name in modules)}"),
+        ("rank", _counted(shape[0] for shape in modules.values())),
+        ("alpha", _alphas(path, said, list(modules), header)),
+        ("DoRA", "yes" if any("magnitude" in n or n.endswith("dora_scale") for n in header) else "no"),
+        *_change(path, list(modules), (down, up)),
+        *_hash(path, said),
+        *_told(said),
+    ]
+
+
+def _format(header: dict[str, Any], path: Path) -> tuple[str, str, str]:
+    for kind, (down, up) in FORMATS.items():
+        if any(name.endswith(down) for name in header):
+            return kind, down, up
+    example = next(iter(header), "nothing")
+    raise AdapterError(f"{path} holds no LoRA this reads (LyCORIS and full models are others): it has {example}")
+
+
+def _counted(values: Any) -> str:
+    """`16 (190 times), 8 (2 times)`, or only the value when there is one."""
+    counts = Counter(map(str, values)).most_common()
+    return counts[0][0] if len(counts) == 1 else ", ".join(f"{value} ({count} times)" for value, count in counts)
+
+
+def _part(name: str) -> str:
+    if re.match(r"(lora_te|text_encoder)", name):
+        return "text encoder"
+    kinds = {r"attn1": "self-attention", r"attn2": "cross-attention", r"[._]ff[._]": "feed-forward"}
+    return next((kind for pattern, kind in kinds.items() if re.search(pattern, name)), "convolution and other")
+
+
+def _alphas(path: Path, said: dict[str, str], modules: list[str], header: dict[str, Any]) -> str:
+    names = [f"{module}.alpha" for module in modules if f"{module}.alpha" in header]
+    if names:
+        with safe_open(path, "pt") as file:
+            return _counted(f"{float(file.get_tensor(name)):g}" for name in names)
+    config = next((_json(said[key]) for key in ("lora_adapter_metadata",) if key in said), None)
+    found = [value for key, value in (config or {}).items() if key.endswith("lora_alpha")]
+    return _counted(f"{value:g}" for value in found) if found else "not in the file: a reader takes alpha = rank"
+
+
+def _change(path: Path, modules: list[str], parts: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    """How much the factors hold, ‖up‖·‖down‖ per module, and what is wrong with them."""
+    norms, broken = [], []
+    with safe_open(path, "pt") as file:
+        for module in modules:
+            down, up = (file.get_tensor(module + part).float() for part in parts)
+            norms.append(float(down.norm() * up.norm()))
+            if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
+                broken.append(module)
+    still = sum(norm == 0 for norm in norms)
+    middle = sorted(norms)[len(norms) // 2]
+    yield (
+        "change",
+        f"‖up‖·‖down‖ per module: median {middle:.3g}, largest {max(norms):.3g}; {still} modules change nothing",
+    )
+    if broken:
+        yield "broken", f"{len(broken)} modules hold NaN or infinity, e.g. {broken[0]}"
+
+
+def _hash(path: Path, said: dict[str, str]) -> Iterator[tuple[str, str]]:
+    found = data_hash(path)
+    claimed = said.get("sshs_model_hash")
+    verdict = (
+        "" if claimed is None else (", as the file says" if claimed == found else f", but the file says {claimed}")
+    )
+    yield "sha256 of the weights", found + verdict
+    yield "AutoV2 of the weights", found[:10]
+
+
+def _told(said: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """The metadata, sorted; tags by frequency, long values by their length."""
+    for key, value in sorted(said.items()):
+        if key == "ss_tag_frequency":
+            yield key, _tags(value)
+        elif len(value) > LONG:
+            yield key, f"{value[:40]}… ({len(value)} characters)"
+        else:
+            yield key, value
+    if not said:
+        yield "metadata", "none"
+
+
+def _tags(value: str) -> str:
+    counts: Counter[str] = Counter()
+    for folder in (_json(value) or {}).values():
+        counts.update({tag: int(count) for tag, count in folder.items()})
+    more = f" and {len(counts) - SHOWN_TAGS} more" if len(counts) > SHOWN_TAGS else ""
+    return ", ".join(f"{tag} {count}" for tag, count in counts.most_common(SHOWN_TAGS)) + more
+
+
+def _json(value: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
