@@ -1,0 +1,210 @@
+"""Our training step beside the plain loop of diffusers' DreamBooth-LoRA example: `python benchmarks/train.py`.
+
+The plain loop is what that script does for each step: encode the pictures with the VAE, encode the captions, add noise,
+predict, mean squared error, clip, AdamW, with adapters from PEFT's defaults on the same modules. Both take the same
+pictures, effective batch, rank and precision; their steps alternate, so that a busy machine slows both.
+
+`--base sd15` uses the architecture of Stable Diffusion 1.5 with random weights: enough for speed and memory.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from peft import LoraConfig
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from anime_lora.files import sha256_file
+from anime_lora.params.document import load_params
+from anime_lora.params.section import Base
+from anime_lora.params.train import Train
+from anime_lora.training import lora, machine, measure
+from anime_lora.training.base import load_pipeline
+from anime_lora.training.loop import take_step
+from anime_lora.training.pictures import Picture
+from anime_lora.training.run import Run, open_run
+from anime_lora.training.state import State
+from anime_lora.training.stop import Stop
+from anime_lora.training.visits import groups
+
+POCKET = Path("data/base/pocket")
+SAMPLES = Path("data/samples/anime")
+
+
+def sd15(folder: Path) -> Path:
+    """A diffusers folder with SD 1.5's shapes and random weights; the tokenizer is the pocket base's."""
+    tokenizer = load_pipeline(POCKET, torch.float32).tokenizer
+    text = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
+    blocks = {
+        "block_out_channels": (128, 256, 512, 512),
+        "layers_per_block": 2,
+        "latent_channels": 4,
+        "sample_size": 512,
+    }
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, **blocks
+    )
+    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
+    parts = {
+        "vae": vae,
+        "text_encoder": CLIPTextModel(text),
+        "tokenizer": tokenizer,
+        "unet": unet,
+        "scheduler": scheduler,
+    }
+    StableDiffusionPipeline(
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    ).save_pretrained(folder)
+    return folder
+
+
+def read(count: int, side: int, folder: Path) -> list[Picture]:
+    """`count` of the sample pictures at `side` pixels, as an organized dataset has them."""
+    found = []
+    for source in sorted(SAMPLES.glob("*.png"))[:count]:
+        path = folder / source.name
+        with Image.open(source) as image:
+            resized = image.convert("RGB").resize((side, side))
+        resized.save(path)
+        text = source.with_suffix(".txt").read_text(encoding="utf-8").strip()
+        found.append(
+            Picture(
+                id=sha256_file(path),
+                path=path,
+                text=text,
+                split="train",
+                pixel_sha256=sha256_file(path),
+                name=source.name,
+            )
+        )
+    return found
+
+
+class Plain:
+    """The example script's loop: everything encoded at every step."""
+
+    def __init__(self, pipe: StableDiffusionPipeline, settings: Train, side: int, device: torch.device) -> None:
+        self.pipe, self.settings, self.side, self.device = pipe, settings, side, device
+        targets = list(lora.TARGETS[settings.target])
+        config = LoraConfig(
+            r=settings.rank, lora_alpha=settings.alpha, init_lora_weights="gaussian", target_modules=targets
+        )
+        for module in (pipe.unet, pipe.vae, pipe.text_encoder):
+            module.requires_grad_(False).to(device)
+        pipe.unet.add_adapter(config)
+        pipe.unet.train()
+        self.trained = [p for p in pipe.unet.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate)
+        self.noise = DDPMScheduler.from_config(pipe.scheduler.config)
+
+    def step(self, pictures: list[Picture]) -> None:
+        """One step on `pictures`."""
+        pixels = torch.stack([self._pixels(picture) for picture in pictures]).to(self.device, self.pipe.vae.dtype)
+        latents = self.pipe.vae.encode(pixels).latent_dist.sample() * self.pipe.vae.config.scaling_factor
+        noise = torch.randn_like(latents)
+        times = torch.randint(0, self.noise.config.num_train_timesteps, (len(pictures),), device=self.device)
+        ids = self.pipe.tokenizer(
+            [p.text for p in pictures], padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+        ).input_ids.to(self.device)
+        words = self.pipe.text_encoder(ids, return_dict=False)[0]
+        found = self.pipe.unet(self.noise.add_noise(latents, noise, times), times, words, return_dict=False)[0]
+        loss = functional.mse_loss(found.float(), noise.float())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, self.settings.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _pixels(self, picture: Picture) -> Tensor:
+        with Image.open(picture.path) as image:
+            values = np.asarray(image.convert("RGB").resize((self.side, self.side)), dtype=np.float32)
+        return torch.from_numpy(values.transpose(2, 0, 1) / 127.5 - 1)
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Wall time of `work`, the device's queue drained."""
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def floor(run: Run, pictures: int) -> float:
+    """FLOPs that a step cannot do without: the UNet forward, and backward to activations only (weights are frozen)."""
+    batch = run.batches.of(run.visits(0)[:pictures])
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run.predict(batch)
+    return 2.0 * counter.get_total_flops()
+
+
+def peak(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a large matrix product here, the best of five."""
+    side = 8192 if device.type == "cuda" else 2048
+    a = torch.randn(side, side, device=device, dtype=dtype)
+    return 2 * side**3 / min(seconds(lambda: a @ a, device) for _ in range(5))
+
+
+def main() -> None:
+    """Print medians, ratio, memory and the share of the floor."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", default="pocket", choices=("pocket", "sd15"))
+    parser.add_argument("--steps", type=int, default=10, help="steps of each side")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--resolution", type=int, help="pixels; default: 256 for pocket, 512 for sd15")
+    options = parser.parse_args()
+    side = options.resolution or {"pocket": 256, "sd15": 512}[options.base]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        compare(options, side, POCKET if options.base == "pocket" else sd15(folder / "base"), folder)
+
+
+def compare(options: argparse.Namespace, side: int, base: Path, folder: Path) -> None:
+    """Alternate the two loops and print the table."""
+    params = load_params(Path("params.yaml"))
+    changes = {"batch_size": options.batch, "precision": options.precision, "gradient_accumulation_steps": 1}
+    settings = params.train.model_copy(update=changes)
+    device = torch.device(machine.device_name(params.compute))
+    dtype = machine.DTYPES[options.precision]
+    pictures = read(4 * options.batch, side, folder)
+    section = Base(model=str(base), revision=None, resolution=side)
+    run = open_run(settings, section, base, machine.accelerator(settings, str(device)), (folder / "cache", "mark"))
+    run.pictures = pictures
+    encoded = seconds(lambda: run.batches.latents.fill(pictures, [False], lambda: None), device) / len(pictures)
+    plain = Plain(load_pipeline(base, dtype), settings, side, device)
+    parts, state = groups(run.visits(0), run.group_size), State()
+    run.training_mode(True)
+    ours, theirs = [], []
+    for number in range(options.steps + 1):
+        part = parts[number % len(parts)]
+        ours.append(seconds(lambda part=part: take_step(run, state, part, Stop()), device))
+        theirs.append(seconds(lambda part=part: plain.step([visit.picture for visit in part]), device))
+    mine, other = statistics.median(ours[1:]), statistics.median(theirs[1:])
+    ratios = [b / a for a, b in zip(ours[1:], theirs[1:], strict=True)]
+    share = floor(run, options.batch) / peak(device, dtype) / mine
+    where = f"{device}, {torch.get_num_threads()} threads"
+    print(f"{options.base}, {side} px, batch {options.batch}, {options.precision}, {where}")
+    print("| | plain loop | ours |\n|---|---|---|")
+    print(f"| median step, s | {other:.3f} | {mine:.3f} |")
+    print(f"| pictures per second | {options.batch / other:.2f} | {options.batch / mine:.2f} |")
+    print(
+        f"ratio: median {statistics.median(ratios):.2f} of {len(ratios)} pairs ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+    print(f"encoding a picture, once in our loop: {encoded:.3f} s")
+    print(f"share of the FLOP floor (forward and backward to activations at this machine's matrix speed): {share:.0%}")
+    print(f"peak memory of both together: {measure.memory_peak(run) / 2**30:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
