@@ -75,7 +75,7 @@ class Eye:
 def suite(sources: Path) -> ValidateSample:
     prompts = tuple(f"{who}, {hair}" for who in ("girl", "boy") for hair in COLOURS)
     return ValidateSample(
-        seeds=(1, 2), steps=2, guidance=7.5, negative_prompt="", batch_size=8, prompts=prompts, sweep_prompts=4,
+        seeds=(1, 2), steps=4, guidance=7.5, negative_prompt="", batch_size=8, prompts=prompts, sweep_prompts=4,
         guidances=(1.0, 7.5, 15.0), scales=(0.0, 0.5, 1.0, 1.5), styles={"striped": "striped", "plain": "plain"},
         style_prompts=("girl", "boy"),
         style_guidances=(5.0, 7.5), unrelated_prompts=tuple(f"thing {n}" for n in range(8)),
