@@ -20,12 +20,13 @@ def train(
     work: Path = paths.CACHE / "pocket",
     out: Path = BASE,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    keep_autoencoder: Annotated[bool, typer.Option(help="base: learn on the published autoencoder")] = False,
 ) -> None:
     """Train the pocket base and the scorer as the recipe says; a killed run goes on where it was."""
     from anime_lora.pocket.kitchen import Kitchen
     from anime_lora.pocket.recipe import read_recipe
 
-    kitchen = Kitchen(read_recipe(recipe), work, out, device)
+    kitchen = Kitchen(read_recipe(recipe), work, out, device, keep=keep_autoencoder)
     if model in {"scorer", "all"}:
         kitchen.scorer()
     if model == "decoder":

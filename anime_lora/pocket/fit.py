@@ -26,14 +26,19 @@ class Plan:
     seed: int
     folder: Path
     warmup: int = 100
+    cooldown: float = 0.25
     ema: float = 0.998
     save_every: int = 100
     watch_every: int = 500
     device: str = "cpu"
 
     def rate(self, step: int) -> float:
-        """Learning rate of `step`: linear warm-up, then linear to zero."""
-        return self.learning_rate * min((step + 1) / self.warmup, 1 - step / self.steps)
+        """Learning rate of `step`: up over `warmup` steps, level, then to zero over the last `cooldown` share.
+
+        While it is level a step does not depend on `steps`: a run can be made longer or shorter before it cools down.
+        """
+        left = (self.steps - step) / (self.cooldown * self.steps)
+        return self.learning_rate * min((step + 1) / self.warmup, 1.0, left)
 
 
 def fit(model: nn.Module, loss: Loss, plan: Plan, watch: Watch | None = None) -> nn.Module:

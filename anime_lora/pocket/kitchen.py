@@ -22,10 +22,13 @@ from anime_lora.pocket.watch import watch_autoencoder, watch_drawer
 
 
 class Kitchen:
-    """Trains what the recipe asks for; work in progress lies in `work` and is taken up again."""
+    """Trains what the recipe asks for; work in progress lies in `work` and is taken up again.
 
-    def __init__(self, recipe: Recipe, work: Path, out: Path, device: str = "cpu") -> None:
-        self.recipe, self.work, self.out, self.device = recipe, work, out, device
+    `keep` takes the autoencoder published in `out` as it is.
+    """
+
+    def __init__(self, recipe: Recipe, work: Path, out: Path, device: str = "cpu", *, keep: bool = False) -> None:
+        self.recipe, self.work, self.out, self.device, self.keep = recipe, work, out, device, keep
 
     def tokenizer(self) -> CLIPTokenizer:
         """The tokenizer both text towers use."""
@@ -51,6 +54,9 @@ class Kitchen:
         plan = self._plan("decoder", part.steps, part.learning_rate, str(self.recipe.autoencoder))
         return train_decoder(model, self._pictures(), plan, part, self._watch(model, "decoder"))
 
+    def _published(self) -> AutoencoderKL:
+        return AutoencoderKL.from_pretrained(self.out / "pocket" / "vae", torch_dtype=torch.float32)
+
     def _pictures(self) -> NDArray[np.uint8]:
         return base_corpus(self.recipe.pictures, models.RESOLUTION).open(self.work)
 
@@ -58,15 +64,15 @@ class Kitchen:
         return watch_autoencoder(model, self.work / "watch", name)
 
     def base(self) -> None:
-        """Train autoencoder, UNet and text tower; publish the folder `pocket`."""
-        vae = self.autoencoder()
+        """Train autoencoder (or keep it), UNet and text tower; publish the folder `pocket`."""
+        vae = self._published() if self.keep else self.autoencoder()
         corpus = base_corpus(self.recipe.pictures, models.RESOLUTION)
         part = self.recipe.diffusion
         plan = self._plan("diffusion", part.steps, part.learning_rate, str(self.recipe.autoencoder))
         drawer = new_drawer(self.tokenizer(), plan.seed)
         watch = watch_drawer(vae, drawer, self.work / "watch")
         train_drawer(drawer, self._latents(vae), corpus, plan, part, watch=watch)
-        publish_base(self.out / "pocket", self.decoder(), drawer)
+        publish_base(self.out / "pocket", vae if self.keep else self.decoder(), drawer)
 
     def _latents(self, vae: AutoencoderKL) -> torch.Tensor:
         digest = sha256()
