@@ -14,19 +14,19 @@ BASE = Path("data/base")
 
 
 @app.command()
-def train(
+def train(  # noqa: PLR0917  options of a command
     model: Annotated[str, typer.Argument(help="base, decoder, scorer or all")] = "all",
     recipe: Path = RECIPE,
     work: Path = paths.CACHE / "pocket",
     out: Path = BASE,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    keep_autoencoder: Annotated[bool, typer.Option(help="base: learn on the published autoencoder")] = False,
+    go_on: Annotated[bool, typer.Option(help="base: start from the published weights, keep the autoencoder")] = False,
 ) -> None:
     """Train the pocket base and the scorer as the recipe says; a killed run goes on where it was."""
     from anime_lora.pocket.kitchen import Kitchen
     from anime_lora.pocket.recipe import read_recipe
 
-    kitchen = Kitchen(read_recipe(recipe), work, out, device, keep=keep_autoencoder)
+    kitchen = Kitchen(read_recipe(recipe), work, out, device, go_on=go_on)
     if model in {"scorer", "all"}:
         kitchen.scorer()
     if model == "decoder":

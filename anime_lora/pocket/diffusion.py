@@ -68,16 +68,19 @@ def _loss(drawer: Drawer, latents: Tensor, corpus: Corpus, recipe: DiffusionReci
         alpha = alphas[time][:, None, None, None]
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
         miss = (drawer(noisy.to(device), time.to(device), captions) - noise.to(device)).square().mean((1, 2, 3))
-        weighted: Tensor = min_snr(alphas[time], recipe.gamma).to(device) * miss
+        weighted: Tensor = weights(alphas[time], recipe.gamma, recipe.noisy).to(device) * miss
         return weighted.mean()
 
     return loss
 
 
-def min_snr(alpha: Tensor, gamma: float) -> Tensor:
-    """Weights min(SNR, γ)/SNR of epsilon prediction (Hang et al. 2023), for cumulative alphas (n,)."""
+def weights(alpha: Tensor, gamma: float, noisy: float) -> Tensor:
+    """Weights min(SNR, γ)/SNR of epsilon prediction (Hang et al. 2023), times SNR^-noisy where SNR < 1; alphas (n,).
+
+    What a prompt says of colours shows through all but the strongest noise, where the plain loss hardly counts.
+    """
     snr = alpha / (1 - alpha)
-    return snr.clamp(max=gamma) / snr
+    return snr.clamp(max=gamma) / snr * snr.clamp(max=1) ** -noisy
 
 
 def _caption(corpus: Corpus, row: int, rng: np.random.Generator, recipe: DiffusionRecipe) -> str:

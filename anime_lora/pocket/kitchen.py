@@ -2,21 +2,22 @@
 
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from numpy.typing import NDArray
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from anime_lora.pocket import models
 from anime_lora.pocket.autoencoder import encode, new_autoencoder, train_autoencoder, train_decoder
-from anime_lora.pocket.corpus import base_corpus, scorer_corpus
+from anime_lora.pocket.corpus import base_corpus, scorer_corpus, variant_corpus
 from anime_lora.pocket.diffusion import Drawer, new_drawer, train_drawer
 from anime_lora.pocket.fit import Plan, Watch
 from anime_lora.pocket.publish import publish_base, publish_scorer
 from anime_lora.pocket.recipe import Recipe
-from anime_lora.pocket.scorer import train_scorer
+from anime_lora.pocket.scorer import Lesson, train_scorer
 from anime_lora.pocket.tokenizer import train_tokenizer
 from anime_lora.pocket.watch import watch_autoencoder, watch_drawer
 
@@ -24,11 +25,11 @@ from anime_lora.pocket.watch import watch_autoencoder, watch_drawer
 class Kitchen:
     """Trains what the recipe asks for; work in progress lies in `work` and is taken up again.
 
-    `keep` takes the autoencoder published in `out` as it is.
+    With `go_on` the published models are where `base` starts, and their autoencoder stays as it is.
     """
 
-    def __init__(self, recipe: Recipe, work: Path, out: Path, device: str = "cpu", *, keep: bool = False) -> None:
-        self.recipe, self.work, self.out, self.device, self.keep = recipe, work, out, device, keep
+    def __init__(self, recipe: Recipe, work: Path, out: Path, device: str = "cpu", *, go_on: bool = False) -> None:
+        self.recipe, self.work, self.out, self.device, self.go_on = recipe, work, out, device, go_on
 
     def tokenizer(self) -> CLIPTokenizer:
         """The tokenizer both text towers use."""
@@ -54,8 +55,9 @@ class Kitchen:
         plan = self._plan("decoder", part.steps, part.learning_rate, str(self.recipe.autoencoder))
         return train_decoder(model, self._pictures(), plan, part, self._watch(model, "decoder"))
 
-    def _published(self) -> AutoencoderKL:
-        return AutoencoderKL.from_pretrained(self.out / "pocket" / "vae", torch_dtype=torch.float32)
+    def _part(self, name: str, kind: Any) -> Any:
+        """A published model, as fp32."""
+        return kind.from_pretrained(self.out / "pocket" / name, torch_dtype=torch.float32)
 
     def _pictures(self) -> NDArray[np.uint8]:
         return base_corpus(self.recipe.pictures, models.RESOLUTION).open(self.work)
@@ -65,14 +67,18 @@ class Kitchen:
 
     def base(self) -> None:
         """Train autoencoder (or keep it), UNet and text tower; publish the folder `pocket`."""
-        vae = self._published() if self.keep else self.autoencoder()
+        vae = self._part("vae", AutoencoderKL) if self.go_on else self.autoencoder()
         corpus = base_corpus(self.recipe.pictures, models.RESOLUTION)
         part = self.recipe.diffusion
-        plan = self._plan("diffusion", part.steps, part.learning_rate, str(self.recipe.autoencoder))
+        before = f"{self.recipe.autoencoder}{' went on' if self.go_on else ''}"
+        plan = self._plan("diffusion", part.steps, part.learning_rate, before)
         drawer = new_drawer(self.tokenizer(), plan.seed)
+        if self.go_on:
+            drawer.unet.load_state_dict(self._part("unet", UNet2DConditionModel).state_dict())
+            drawer.text_encoder.load_state_dict(self._part("text_encoder", CLIPTextModel).state_dict())
         watch = watch_drawer(vae, drawer, self.work / "watch")
         train_drawer(drawer, self._latents(vae), corpus, plan, part, watch=watch)
-        publish_base(self.out / "pocket", vae if self.keep else self.decoder(), drawer)
+        publish_base(self.out / "pocket", vae if self.go_on else self.decoder(), drawer)
 
     def _latents(self, vae: AutoencoderKL) -> torch.Tensor:
         digest = sha256()
@@ -89,11 +95,14 @@ class Kitchen:
 
     def scorer(self) -> None:
         """Train and publish the scorer, the folder `pocket-clip`."""
-        corpus = scorer_corpus(self.recipe.scorer_pictures, models.SCORER_SIDE)
-        part = self.recipe.scorer
+        recipe, part = self.recipe, self.recipe.scorer
+        corpora = [
+            scorer_corpus(recipe.scorer_pictures, models.SCORER_SIDE),
+            variant_corpus(recipe.scorer_variants, models.SCORER_SIDE),
+        ]
         plan = self._plan("scorer", part.steps, part.learning_rate)
         tokenizer = self.tokenizer()
-        model = train_scorer(corpus.open(self.work), corpus, tokenizer, plan, part.batch)
+        model = train_scorer(Lesson(corpora, self.work), tokenizer, plan, part.batch)
         publish_scorer(self.out / "pocket-clip", model, tokenizer)
 
     def snapshot(self) -> None:

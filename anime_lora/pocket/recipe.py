@@ -29,12 +29,15 @@ class ScorerRecipe(_Part):
 
 
 class DiffusionRecipe(_Part):
-    """Latents per step, min-SNR gamma, share of empty and of nonsense-laced captions."""
+    """Latents per step, min-SNR gamma, power of SNR by which strong noise counts more, shares of empty and of
+    nonsense-laced captions.
+    """
 
     steps: int
     batch: int
     learning_rate: float
     gamma: float
+    noisy: float
     caption_dropout: float
     nonsense: float
 
@@ -45,6 +48,7 @@ class Recipe(_Part):
     seed: int
     pictures: int
     scorer_pictures: int
+    scorer_variants: int
     autoencoder: AutoencoderRecipe
     decoder: AutoencoderRecipe
     scorer: ScorerRecipe

@@ -7,11 +7,11 @@ import pytest
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from torch import Tensor, nn
-from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer
+from transformers import AutoModel, CLIPProcessor, CLIPTokenizer
 
 from anime_lora.pocket import models
 from anime_lora.pocket.autoencoder import encode, normalise, reconstruction, to_tensor
-from anime_lora.pocket.diffusion import Drawer, min_snr
+from anime_lora.pocket.diffusion import Drawer, weights
 from anime_lora.pocket.fit import Plan, fit
 from anime_lora.pocket.publish import publish_base, publish_scorer
 from anime_lora.pocket.tokenizer import train_tokenizer
@@ -100,8 +100,9 @@ def test_normalised_latents_decode_the_same() -> None:
 
 
 def test_losses_equal_hand_computed_numbers() -> None:
-    """Min-SNR is 1 below gamma and gamma / SNR above it; a constant miss has no edge term."""
-    torch.testing.assert_close(min_snr(torch.tensor([0.5, 0.75, 0.9]), 5.0), torch.tensor([1.0, 1.0, 5 / 9]))
+    """Weights are 1 from SNR 1 to gamma, gamma / SNR above, SNR^-power below; a constant miss has no edge term."""
+    expected = torch.tensor([2.0, 1.0, 1.0, 5 / 9])
+    torch.testing.assert_close(weights(torch.tensor([0.2, 0.5, 0.75, 0.9]), 5.0, 0.5), expected)
     miss = reconstruction(torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 3, 4, 4))
     torch.testing.assert_close(miss, torch.tensor(4 * 0.25 + 0.5 * 0.5))
 
@@ -119,9 +120,9 @@ def test_plain_pipelines_load_the_base(tokenizer: CLIPTokenizer, tmp_path: Path)
 
 
 def test_plain_transformers_load_the_scorer(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
-    """CLIPModel and CLIPProcessor load the folder and score pictures of any size against texts."""
+    """AutoModel and CLIPProcessor load the folder and score pictures of any size against texts."""
     publish_scorer(tmp_path / "clip", models.scorer(tokenizer), tokenizer)
-    model = CLIPModel.from_pretrained(tmp_path / "clip", dtype=torch.float32)
+    model = AutoModel.from_pretrained(tmp_path / "clip", dtype=torch.float32)
     processor = CLIPProcessor.from_pretrained(tmp_path / "clip")
     pictures = [np.zeros((200, 150, 3), np.uint8), np.zeros((64, 64, 3), np.uint8)]
     batch = processor(text=["a girl", "", "red hair"], images=pictures, return_tensors="pt", padding=True)
