@@ -82,7 +82,7 @@ def train_scorer(lesson: Lesson, tokenizer: CLIPTokenizer, plan: Plan, batch: in
     """Learn to match the pictures of `lesson` with texts."""
     torch.manual_seed(plan.seed)
     pupil = Pupil(tokenizer, sum(len(values) for _, values, _ in questions(DOMAINS)))
-    pupil.to(memory_format=torch.channels_last)
+    pupil.clip.to(memory_format=torch.channels_last)
     fit(pupil, _loss(pupil, lesson, tokenizer, batch=batch, device=plan.device), plan)
     return pupil.clip
 
