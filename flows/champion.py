@@ -24,6 +24,10 @@ class ChampionError(Exception):
     """The champion is not there, or not what its record says."""
 
 
+class SmokeTestError(Exception):
+    """The published file does not load or draw."""
+
+
 def candidate() -> str:
     """sha256 of the LoRA just trained."""
     return sha256_file(paths.TRAIN / ADAPTER)

@@ -44,7 +44,7 @@ def changed(text: str, changes: list[str]) -> str:
     homeless = [path for path in wanted if path not in here]
     if homeless:
         raise ParamsError(
-            f"override: {', '.join(homeless)} is no value of {paths.PARAMS}: write it as there, for example train.rank=8"
+            f"override: {', '.join(homeless)} is no value of {paths.PARAMS}: write for example train.rank=8"
         )
     result = rewritten(text, wanted)
     check_params(parsed(result, paths.PARAMS.name), f"{paths.PARAMS} with {', '.join(changes)}")

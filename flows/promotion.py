@@ -8,11 +8,8 @@ from prefect.logging import get_run_logger
 from prefect.transactions import Transaction, transaction
 
 from flows import champion
+from flows.champion import SmokeTestError
 from tasks.dvc_stage import StageFailedError, listened
-
-
-class SmokeTestError(Exception):
-    """The published file does not load or draw."""
 
 
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ruamel.yaml import YAML
 
@@ -13,6 +13,7 @@ from anime_lora.params.retrain import Retrain
 from flows import history
 from flows.why import LOCK, SHOWN, code_changes, param_changes
 
+Stage = Literal["ingest", "validate", "resize", "organize", "train", "validate-sample", "evaluate"]
 SOURCES = Path("models/sources.jsonl")
 """The files of the sources at the last retraining that ended, by hash; rewritten only by one that ends."""
 NOTHING = "no new data"

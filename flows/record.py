@@ -45,7 +45,6 @@ def conclude(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> hi
     history.append(entry)
     kept = (paths.PARAMS,) if changes and verdict.promoted else ()
     publish(entry, (*OURS, *kept), f"{entry.outcome.capitalize()} {version or 'no champion yet'}: {work.why}")
-    overrides.keep()
     return entry
 
 
@@ -74,6 +73,7 @@ def publish(entry: history.Entry, files: tuple[Path, ...], subject: str) -> None
     there = [str(file) for file in files if file.is_file()]
     git("add", "--", *there)
     git("commit", "--quiet", "--message", subject[:72], "--message", body(entry), "--", *there)
+    overrides.keep()
     tag_and_send()
 
 
@@ -108,14 +108,21 @@ def send() -> None:
 
 def settle() -> None:
     """Clear up after a run that was killed: what it did not commit is put back, what it did not send is sent."""
-    overrides.take_back()
+    undo()
+    if history.line_of_champions(history.read()) and unsent():
+        tag_and_send()
+
+
+def undo() -> None:
+    """Put back what is not committed: an override in params.yaml, a promotion, a decision."""
     if not succeeds("git", "rev-parse", "--verify", "HEAD"):
         return
+    if succeeds("git", "diff", "--quiet", "HEAD", "--", str(paths.PARAMS)):
+        overrides.keep()
+    overrides.take_back()
     if git("status", "--porcelain", "--untracked-files=all", "--", *map(str, MODELS)):
         put_back(history.HISTORY, SOURCES)
         champion.restore()
-    if history.line_of_champions(history.read()) and unsent():
-        tag_and_send()
 
 
 def unsent() -> bool:
@@ -133,8 +140,16 @@ def show(entry: history.Entry) -> None:
 
 def page(entry: history.Entry) -> str:
     """The decision with every test behind it."""
-    head = [f"# {entry.outcome.capitalize()}", "", entry.reason, "", f"Champion: {entry.version or 'none yet'}  ",
-            f"Why this run: {entry.why}  ", f"Asked: {entry.asked}", "", "| test | | passed | |", "|---|---|---|---|"]  # fmt: skip
+    head = [
+        f"# {entry.outcome.capitalize()}",
+        "",
+        entry.reason,
+        "",
+        f"Champion: {entry.version or 'none yet'}; why this run: {entry.why}; asked: {entry.asked}",
+        "",
+        "| test | | passed | |",
+        "|---|---|---|---|",
+    ]
     rows = [
         f"| {test['kind']} | {test['name']} | {'✓' if test['passed'] else '✗'} | {test['text']} |"
         for test in entry.tests

@@ -1,6 +1,7 @@
 """The nightly flow: new pictures become a challenger, and the better of two LoRAs is the champion."""
 
-from typing import Any, Literal
+from typing import Any
+from uuid import UUID
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
@@ -13,15 +14,15 @@ from prefect.states import Completed
 from anime_lora import paths
 from anime_lora.params.document import load_params
 from flows import notify, reasons, record
+from flows.champion import SmokeTestError
 from flows.judgement import Verdict, judge
 from flows.lock import run_lock
 from flows.overrides import overridden
 from flows.pipeline import run_chain
 from flows.preflight import equipped, preflight, ready
-from flows.promotion import SmokeTestError, promote
+from flows.promotion import promote
+from flows.reasons import Stage
 from tasks.exhibits import show_table
-
-Stage = Literal["ingest", "validate", "resize", "organize", "train", "validate-sample", "evaluate"]
 
 
 def run_name() -> str:
@@ -79,7 +80,7 @@ def retrain(
 
 def _rename(name: str) -> None:
     with get_client(sync_client=True) as client:
-        client.update_flow_run(flow_run.get_id(), name=name)
+        client.update_flow_run(UUID(flow_run.get_id()), name=name)
 
 
 def _stages(force: Stage | None, limit_minutes: float | None) -> None:

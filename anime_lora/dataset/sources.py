@@ -5,6 +5,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import fsspec
@@ -87,9 +88,7 @@ def _remote(url: str) -> Iterator[Entry]:
     for path, facts in files.items():
         relative = path.removeprefix(root).lstrip("/") or PurePosixPath(path).name
         mark = next((str(facts[name]) for name in MARKS if facts.get(name)), None)
-        yield Entry(
-            url, relative, int(facts.get("size") or 0), lambda path=path: bytes(system.cat_file(path)), mark=mark
-        )  # type: ignore[misc]
+        yield Entry(url, relative, int(facts.get("size") or 0), partial(system.cat_file, path), mark=mark)
 
 
 def _unsafe(name: str) -> str | None:

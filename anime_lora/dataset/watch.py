@@ -43,7 +43,7 @@ class Difference:
 
 
 def contents(section: Ingest, memo: Path = MEMO) -> list[Row]:
-    """One row {"source", "path", "bytes", "sha256"} per file of the sources, sorted; `sha256` is None for a refused one.
+    """One row {"source", "path", "bytes", "sha256"} per file of the sources, sorted; a refused file has no hash.
 
     A file whose place, size and mark are as before is not read again.
 
