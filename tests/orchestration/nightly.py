@@ -5,10 +5,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +118,25 @@ def _answers(address: str, server: "subprocess.Popen[bytes]") -> None:
         except OSError:
             time.sleep(0.3)
     raise AssertionError("the server does not answer")
+
+
+@contextmanager
+def listener() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A webhook: its address, and what was posted to it."""
+    heard: list[dict[str, Any]] = []
+
+    class Ear(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    ear = HTTPServer(("127.0.0.1", 0), Ear)
+    threading.Thread(target=ear.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{ear.server_port}/secret-token", heard
+    finally:
+        ear.shutdown()
