@@ -34,15 +34,14 @@ def candidate() -> str:
 
 
 def present() -> str | None:
-    """sha256 of the champion's LoRA, brought from DVC's cache or remote where it is missing; None: there is none.
+    """sha256 of the champion's LoRA, once `models/champion/` holds what its .dvc file names; None: there is none.
 
     Raises:
         ChampionError: `models/champion.dvc` names one that can be found nowhere.
     """
     if not POINTER.is_file():
         return None
-    if not (FOLDER / ADAPTER).is_file():
-        bring()
+    bring()
     return sha256_file(FOLDER / ADAPTER)
 
 

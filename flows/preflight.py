@@ -76,7 +76,8 @@ def ready(params: Params, own: tuple[Path, ...]) -> None:
     free = shutil.disk_usage(Path()).free / 2**30
     least = params.retrain.min_free_disk_gb
     room = [f"{free:.1f} GiB of disk are free, less than retrain.min_free_disk_gb = {least:g}: make room (`dvc gc -w`)"]
-    faults = [*git_faults((*map(str, own), *params.ingest.sources)), *(room if free < least else [])]
+    inside = [name for name in params.ingest.sources if Path(name).resolve().is_relative_to(Path.cwd())]
+    faults = [*git_faults((*map(str, own), *inside)), *(room if free < least else [])]
     if faults:
         raise PreflightError("\n".join(faults))
 

@@ -86,8 +86,8 @@ def body(entry: history.Entry) -> str:
 def tag_and_send() -> None:
     """Complete the champion's tags, then push commits and tags where the branch has a remote."""
     standing = history.line_of_champions(history.read())
-    if standing and standing[-1].version:
-        registry.mark(standing[-1].version, standing[-1].reason)
+    if standing:
+        registry.mark(str(standing[-1].version), standing[-1].reason)
     send()
 
 
@@ -109,7 +109,8 @@ def send() -> None:
 def settle() -> None:
     """Clear up after a run that was killed: what it did not commit is put back, what it did not send is sent."""
     undo()
-    if history.line_of_champions(history.read()) and unsent():
+    standing = history.line_of_champions(history.read())
+    if standing and (not registry.marked(str(standing[-1].version)) or waiting()):
         tag_and_send()
 
 
@@ -125,12 +126,10 @@ def undo() -> None:
         champion.restore()
 
 
-def unsent() -> bool:
-    """Whether the champion lacks its tag, or commits wait for `git push`."""
-    version = history.line_of_champions(history.read())[-1].version
-    named = succeeds("git", "rev-parse", "--verify", "--quiet", f"refs/tags/{registry.tag(str(version))}")
-    has_upstream = succeeds("git", "rev-parse", "--verify", "--quiet", "@{upstream}")
-    return not named or (has_upstream and git("rev-list", "--count", "@{upstream}..HEAD").strip() != "0")
+def waiting() -> bool:
+    """Whether commits wait for `git push`."""
+    upstream = succeeds("git", "rev-parse", "--verify", "--quiet", "@{upstream}")
+    return upstream and git("rev-list", "--count", "@{upstream}..HEAD").strip() != "0"
 
 
 def show(entry: history.Entry) -> None:

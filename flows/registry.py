@@ -21,13 +21,23 @@ def mark(version: str, message: str) -> None:
     from gto.exceptions import GTOException
 
     try:
-        if not succeeds("git", "rev-parse", "--verify", "--quiet", f"refs/tags/{tag(version)}"):
+        if not registered(version):
             commit = git("log", "-1", "--format=%H", "--", str(POINTER)).strip()
             gto.api.register(".", NAME, commit, version=version, message=message)
-        if _commit(tag(version)) != reigning():
+        if not marked(version):
             gto.api.assign(".", NAME, STAGE, version=version, message=message, force=True)
     except GTOException as error:
         raise CommandFailedError(f"version {version} got no tag: {error}") from error
+
+
+def registered(version: str) -> bool:
+    """Whether `version` has its tag."""
+    return succeeds("git", "rev-parse", "--verify", "--quiet", f"refs/tags/{tag(version)}")
+
+
+def marked(version: str) -> bool:
+    """Whether `version` has its tag and reigns."""
+    return registered(version) and _commit(tag(version)) == reigning()
 
 
 def reigning() -> str | None:

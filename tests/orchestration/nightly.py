@@ -109,7 +109,7 @@ def prefect_server(home: Path) -> Iterator[str]:
 
 
 def _answers(address: str, server: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         assert server.poll() is None, "the server ended"
         try:
