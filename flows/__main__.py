@@ -84,6 +84,32 @@ def rollback(reason: Annotated[str, typer.Option(help="why; it is kept in models
     print(f"{entry.why}; sha256 {entry.adapter}")
 
 
+@app.command()
+def serve(
+    cron: Annotated[str | None, typer.Option(help='when, such as "0 3 * * *"; without it only on request')] = None,
+    timezone: Annotated[str | None, typer.Option(help="of --cron, such as Europe/Berlin; else this machine's")] = None,
+) -> None:
+    """Run the nightly deployment from this folder: by its schedule, and when asked in the UI; Ctrl-C ends it."""
+    with failing_shortly():
+        preflight()
+        server = home.require_server()
+        from flows import serving
+
+        what = f"{serving.NAME}: {cron or 'on request'}"
+        print(f"{what}; runs, and the button to start one: {server.removesuffix('/api')}", flush=True)
+        serving.serve(cron, timezone)
+
+
+@app.command("install-automations")
+def install_automations() -> None:
+    """Have the server mark runs Crashed that give no sign of life; again after a change of the frequency."""
+    with failing_shortly():
+        home.require_server()
+        from flows.automations import install
+
+        print(install())
+
+
 @contextmanager
 def failing_shortly() -> Iterator[None]:
     """An expected failure becomes one message and exit code 1."""
@@ -108,7 +134,7 @@ def begin() -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="port on the loopback address")] = home.PORT) -> None:
     """Serve Prefect's pages with this project's runs, on the loopback address only; Ctrl-C ends it."""
-    home.prepare()
+    home.prepare_server()
     api = f"http://{home.HOST}:{port}/api"
     os.environ["PREFECT_API_URL"] = api
     print(f"Prefect UI: http://{home.HOST}:{port}/runs  (Ctrl-C ends it)")

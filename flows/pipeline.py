@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.lock import run_lock
+from flows.orphans import mark_orphans
 from flows.preflight import preflight
 from flows.why import why
 from tasks.dvc_stage import Need, Outcome, StageFailedError, unchanged_stages
@@ -43,6 +44,7 @@ def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | No
         StageFailedError: a stage failed; the stages after it were not started.
     """
     with run_lock():
+        mark_orphans()
         preflight()
         rows: list[dict[str, Any]] = []
         try:

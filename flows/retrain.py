@@ -17,6 +17,7 @@ from flows import notify, reasons, record
 from flows.champion import SmokeTestError
 from flows.judgement import Verdict, judge
 from flows.lock import run_lock
+from flows.orphans import mark_orphans
 from flows.overrides import overridden
 from flows.pipeline import run_chain
 from flows.preflight import equipped, preflight, ready
@@ -61,6 +62,7 @@ def retrain(
         CommandFailedError: DVC or Git refused to record or to send the result.
     """
     with run_lock():
+        mark_orphans()
         preflight()
         record.settle()
         ready(load_params(paths.PARAMS), record.OURS)
