@@ -21,6 +21,7 @@ CODE = (
     "presets",
     "dvc.yaml",
     "params.yaml",
+    "prefect.yaml",
     "pyproject.toml",
     ".dvcignore",
     ".gitignore",
