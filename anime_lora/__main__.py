@@ -1,6 +1,6 @@
 """The door: `python -m anime_lora STAGE` runs one stage on `params.yaml`; DVC calls nothing else.
 
-Beside the stages: `preset`, `plan` and `inspect`, for people.
+Beside the stages: `preset`, `plan`, `inspect` and `draw`, for people; `rematch`, for the nightly run.
 
 Each command imports its room only when called, so that a data stage never loads torch.
 """
@@ -102,6 +102,27 @@ def inspect(file: Annotated[Path, typer.Argument(help="a LoRA file, ours or anot
     from anime_lora.training.inspection import inspect as run
 
     _table(run(file))
+
+
+@app.command()
+def draw(file: Annotated[Path, typer.Argument(help="a LoRA file for this base")]) -> None:
+    """Load a LoRA file onto the base and draw once; fails when the picture is not finite or flat."""
+    from anime_lora.sampling.trial import trial
+
+    params = _params()
+    print(trial(file, params.validate_sample, params.concept, params.base, params.compute))
+
+
+@app.command()
+def rematch(
+    folder: Annotated[Path, typer.Argument(help="folder of an earlier LoRA with its record.json")],
+    out: Annotated[Path, typer.Argument(help="gets samples/ and evaluate/")],
+) -> None:
+    """Measure an earlier LoRA on the present suite and held-out pictures."""
+    from anime_lora.evaluation.rematch import rematch as run
+
+    params = _params()
+    run(folder, out, params.validate_sample, params.evaluate, params.concept, params.base, params.compute)
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

@@ -1,11 +1,16 @@
 """Where per-image work happens: local processes, or a Dask cluster when an address is set."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
+from hashlib import sha256
+from importlib import import_module
+from importlib.metadata import version
 from itertools import islice
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from anime_lora.errors import AnimeLoraError
 
@@ -13,42 +18,111 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 FEW = 24
 """So few items are done in this process: starting workers would take longer."""
-
-
-@contextmanager
-def executor(workers: int, dask_address: str | None) -> Iterator[Executor]:
-    """An executor of `workers` processes (0: one per core), or that of the Dask scheduler at `dask_address`.
-
-    Raises:
-        AnimeLoraError: Dask is asked for but not installed or not reachable.
-    """
-    if dask_address is None:
-        with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-            yield pool
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise AnimeLoraError("compute.dask_address is set but Dask is missing: `pip install distributed`") from error
-    try:
-        client = Client(dask_address, timeout="20s")
-    except (OSError, TimeoutError, ValueError) as error:
-        raise AnimeLoraError(f"compute.dask_address = {dask_address}: no scheduler answers there ({error})") from error
-    with client:
-        yield client.get_executor()
+AHEAD = 4
+"""Items handed out per worker: none waits for work, and memory stays bounded."""
+PATIENCE = 20.0
+"""Seconds to wait for a Dask scheduler, and then for its first worker."""
+MAKERS = ("numpy", "pillow", "scipy")
+"""Packages whose version can change the bytes of a picture or a measure."""
 
 
 def ordered(
     function: Callable[[In], Out], items: Iterable[In], workers: int, dask_address: str | None
 ) -> Iterator[Out]:
-    """`map(function, items)` on the executor, results in the order of the items, a bounded number in flight."""
+    """`map(function, items)` on the workers, results in the order of the items, a bounded number in flight.
+
+    A worker may run an item twice, also at once with another: `function` must leave the same files each time, whole
+    or not at all. Paths in the items must be absolute: a Dask worker has a working directory of its own.
+
+    Raises:
+        AnimeLoraError: the workers cannot be had, or were lost beyond repair.
+    """
     stream = iter(items)
     first = list(islice(stream, FEW + 1))
     if len(first) <= FEW:
         yield from map(function, first)
         return
-    with executor(workers, dask_address) as pool:
-        waiting = [pool.submit(function, item) for item in first]
+    with _processes(workers) if dask_address is None else _cluster(dask_address, function.__module__) as (pool, count):
+        more = islice(stream, max(0, AHEAD * count - len(first)))
+        waiting = deque(pool.submit(function, item) for batch in (first, more) for item in batch)
         while waiting:
-            yield waiting.pop(0).result()
+            yield waiting.popleft().result()
             waiting.extend(pool.submit(function, item) for item in islice(stream, 1))
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[tuple[Executor, int]]:
+    """`workers` processes (0: one per core), and how many."""
+    count = workers or os.cpu_count() or 1
+    try:
+        with ProcessPoolExecutor(count) as pool:
+            yield pool, count
+    except BrokenExecutor as error:
+        raise AnimeLoraError(
+            f"one of {count} worker processes was ended from outside, most often for want of memory: "
+            "set compute.workers in params.yaml lower; what was made so far is kept"
+        ) from error
+
+
+@contextmanager
+def _cluster(address: str, module: str) -> Iterator[tuple[Executor, int]]:
+    """The executor of the Dask scheduler at `address`, and how many items its workers do at once."""
+    try:
+        from distributed import Client, KilledWorker
+        from distributed.scheduler import NoValidWorkerError
+    except ImportError as error:
+        raise AnimeLoraError(
+            "compute.dask_address is set but Dask is missing: `pip install -c constraints.txt -e '.[dask]'`, "
+            "or set it to null"
+        ) from error
+    try:
+        client = Client(address, timeout=PATIENCE)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise AnimeLoraError(f"compute.dask_address = {address}: no scheduler answers there ({error})") from error
+    with client:
+        _check_workers(client, address, module)
+        try:
+            yield client.get_executor(), sum(client.nthreads().values())
+        except (KilledWorker, NoValidWorkerError, CancelledError) as error:
+            raise AnimeLoraError(
+                f"the Dask cluster at {address} gave up ({type(error).__name__}: {error}): look at its workers' memory "
+                "and logs, then run again; what was made so far is kept"
+            ) from error
+
+
+def _check_workers(client: Any, address: str, module: str) -> None:
+    """Have each worker say what it would work with: other code or packages make other bytes, unseen.
+
+    Raises:
+        AnimeLoraError: there is no worker, or one differs from this process.
+    """
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+        said = client.run(about, module, Path.cwd())
+    except TimeoutError:
+        raise AnimeLoraError(
+            f"compute.dask_address = {address}: the scheduler has no worker after {PATIENCE:g} s: start some with "
+            f"`dask worker {address}`"
+        ) from None
+    except ImportError as error:
+        raise AnimeLoraError(
+            f"a Dask worker at {address} lacks {error.name}: install this project there, with constraints.txt"
+        ) from error
+    here = about(module, Path.cwd())
+    for worker, there in sorted(said.items()):
+        odd = [f"{name} is {there[name]}, here {value}" for name, value in here.items() if there[name] != value]
+        if odd:
+            raise AnimeLoraError(
+                f"Dask worker {worker} differs: {'; '.join(odd)}. Workers need this version of the project, its "
+                "constraints.txt, and the project's folder shared under the same path"
+            )
+
+
+def about(module: str, folder: Path) -> dict[str, str]:
+    """What this process would work with: the code of `module`, the makers' versions, whether it sees `folder`."""
+    code = Path(str(import_module(module).__file__)).read_bytes()
+    return {
+        module: sha256(code).hexdigest()[:12],
+        **{name: version(name) for name in MAKERS},
+        str(folder): "there" if folder.is_dir() else "absent",
+    }

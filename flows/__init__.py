@@ -1,1 +1,1 @@
-"""The chain of the seven stages as a Prefect flow, and its commands: `python -m flows run`, `python -m flows ui`."""
+"""The chain of the seven stages as a Prefect flow, the nightly retraining around it, and their commands."""

@@ -1,10 +1,12 @@
-"""`python -m flows run` runs the chain; `python -m flows ui` serves Prefect's pages on this machine."""
+"""`python -m flows run` runs the chain, `retrain` the chain and what follows from it; `ui` serves Prefect's pages."""
 
 import copy
 import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +16,23 @@ from anime_lora import paths
 from anime_lora.errors import AnimeLoraError
 from anime_lora.files import write_json
 from flows import home
+from flows.champion import ChampionError, SmokeTestError
+from flows.commands import CommandFailedError
 from flows.lock import RunLockedError, refuse_second_run
 from flows.preflight import PreflightError, preflight
+from flows.reasons import Stage
 from tasks.dvc_stage import StageFailedError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-EXPECTED = (AnimeLoraError, RunLockedError, PreflightError, StageFailedError)
+EXPECTED = (
+    AnimeLoraError,
+    RunLockedError,
+    PreflightError,
+    StageFailedError,
+    ChampionError,
+    SmokeTestError,
+    CommandFailedError,
+)
 """What ends a run with one message instead of a traceback."""
 UI = "make ui"
 
@@ -31,25 +44,97 @@ def run(
     limit_minutes: Annotated[float | None, typer.Option(min=0, help="end a stage that runs longer")] = None,
 ) -> None:
     """Bring all seven stages up to date, watched by Prefect."""
-    try:
-        refuse_second_run()
-        preflight()
-        server = home.prepare()
-        print(f"Prefect: {server}", flush=True)
+    with failing_shortly():
+        begin()
         from flows.pipeline import pipeline
 
         hide_tracebacks()
         pipeline(asked=asked, retries=retries, limit_minutes=limit_minutes)
+    print(results())
+
+
+@app.command()
+def retrain(
+    reason: Annotated[str, typer.Option(help="what started the run; it begins the run's name")] = "by hand",
+    force: Annotated[Stage | None, typer.Option(help="run this stage even when nothing it reads has changed")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--override", "-S", help="a value, this once: train.rank=8")
+    ] = None,
+    limit_minutes: Annotated[float | None, typer.Option(min=0, help="end a stage that runs longer")] = None,
+) -> None:
+    """Train on what is new, compare with the champion, publish the better LoRA and record it in Git."""
+    with failing_shortly():
+        begin()
+        from flows.retrain import retrain as flow
+
+        hide_tracebacks()
+        state = flow(reason, force, override, limit_minutes, return_state=True)
+        state.result()
+    print(f"\n{state.name}: {state.message}")
+
+
+@app.command()
+def rollback(reason: Annotated[str, typer.Option(help="why; it is kept in models/history.jsonl")] = "by hand") -> None:
+    """Put the champion before the present one back, byte for byte; recorded and sent like a promotion."""
+    with failing_shortly():
+        from flows.rollback import rollback as run
+
+        home.prepare()
+        entry = run(reason)
+    print(f"{entry.why}; sha256 {entry.adapter}")
+
+
+@app.command()
+def serve(
+    cron: Annotated[str | None, typer.Option(help='when, such as "0 3 * * *"; without it only on request')] = None,
+    timezone: Annotated[str | None, typer.Option(help="of --cron, such as Europe/Berlin; else this machine's")] = None,
+) -> None:
+    """Run the nightly deployment from this folder: by its schedule, and when asked in the UI; Ctrl-C ends it."""
+    with failing_shortly():
+        preflight()
+        server = home.require_server()
+        from flows import serving
+
+        what = f"{serving.NAME}: {cron or 'on request'}"
+        print(f"{what}; runs, and the button to start one: {server.removesuffix('/api')}", flush=True)
+        serving.serve(cron, timezone)
+
+
+@app.command("install-automations")
+def install_automations() -> None:
+    """Have the server mark runs Crashed that give no sign of life; again after a change of the frequency."""
+    with failing_shortly():
+        home.require_server()
+        from flows.automations import install
+
+        print(install())
+
+
+@contextmanager
+def failing_shortly() -> Iterator[None]:
+    """An expected failure becomes one message and exit code 1."""
+    try:
+        yield
     except EXPECTED as error:
         print(f"failed: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
-    print(results())
+
+
+def begin() -> None:
+    """Refuse what cannot run before a server is started, then say which server there is.
+
+    Raises:
+        RunLockedError, PreflightError, ParamsError: nothing was started.
+    """
+    refuse_second_run()
+    preflight()
+    print(f"Prefect: {home.prepare()}", flush=True)
 
 
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="port on the loopback address")] = home.PORT) -> None:
     """Serve Prefect's pages with this project's runs, on the loopback address only; Ctrl-C ends it."""
-    home.prepare()
+    home.prepare_server()
     api = f"http://{home.HOST}:{port}/api"
     os.environ["PREFECT_API_URL"] = api
     print(f"Prefect UI: http://{home.HOST}:{port}/runs  (Ctrl-C ends it)")

@@ -10,6 +10,8 @@ from pathlib import Path
 from anime_lora import paths
 
 RUN_LOCK = paths.CACHE / "run.lock"
+RUNS = paths.CACHE / "runs"
+"""An empty file for each Prefect run that holds the folder, named by its id; one that outlives its run says it died."""
 
 
 class RunLockedError(Exception):
@@ -18,11 +20,36 @@ class RunLockedError(Exception):
 
 @contextmanager
 def run_lock(path: Path = RUN_LOCK) -> Iterator[None]:
-    """Hold the project folder for the length of the block.
+    """Hold the project folder for the length of the block, which a Prefect run signs with its id.
 
     Raises:
         RunLockedError: at once, when another process holds it.
     """
+    with _held(path) as descriptor:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, json.dumps({"pid": os.getpid()}).encode())
+        with _signed(path.parent / RUNS.name):
+            yield
+
+
+@contextmanager
+def _signed(runs: Path) -> Iterator[None]:
+    from prefect.runtime import flow_run
+
+    if flow_run.id is None:
+        yield
+        return
+    runs.mkdir(exist_ok=True)
+    sign = runs / str(flow_run.id)
+    sign.touch()
+    try:
+        yield
+    finally:
+        sign.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -33,9 +60,7 @@ def run_lock(path: Path = RUN_LOCK) -> Iterator[None]:
                 f"another run works in this folder (process {_holder(path)}): wait for it, or end it; "
                 "a second run would fight it for the same files"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps({"pid": os.getpid()}).encode())
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -46,7 +71,7 @@ def refuse_second_run(path: Path = RUN_LOCK) -> None:
     Raises:
         RunLockedError: it does.
     """
-    with run_lock(path):
+    with _held(path):
         pass
 
 

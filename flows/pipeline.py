@@ -8,9 +8,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.lock import run_lock
+from flows.orphans import mark_orphans
 from flows.preflight import preflight
 from flows.why import why
-from tasks.dvc_stage import Outcome, StageFailedError, unchanged_stages
+from tasks.dvc_stage import Need, Outcome, StageFailedError, unchanged_stages
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.organize import organize
@@ -43,6 +44,7 @@ def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | No
         StageFailedError: a stage failed; the stages after it were not started.
     """
     with run_lock():
+        mark_orphans()
         preflight()
         rows: list[dict[str, Any]] = []
         try:
@@ -51,13 +53,17 @@ def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | No
             create_table_artifact(table=rows, key="stages", description="What each stage did")
 
 
-def run_chain(rows: list[dict[str, Any]], retries: int, limit: float | None) -> None:
-    """Call the tasks one after the other; `rows` gets one line per stage that ended, the failed one too."""
+def run_chain(rows: list[dict[str, Any]], retries: int, limit: float | None, forced: str | None = None) -> None:
+    """Call the tasks one after the other; `rows` gets one line per stage that ended, the failed one too.
+
+    The stage named `forced` runs even when nothing it reads has changed; `limit` is in seconds, for each stage.
+    """
     before: list[State[Outcome]] = []
     unchanged = set(unchanged_stages())
     for stage in CHAIN:
+        need: Need = "force" if stage.name == forced else "none" if stage.name in unchanged else "ask"
         try:
-            state = stage.with_options(retries=retries)(limit, stage.name in unchanged, wait_for=before)
+            state = stage.with_options(retries=retries)(limit, need, wait_for=before)
         except StageFailedError as error:
             rows.append({"stage": stage.name, "state": "failed", "seconds": None, "reason": str(error)})
             raise StageFailedError(f"{stage.name}: {error}") from None

@@ -1,12 +1,14 @@
 """What must hold before the first stage starts: each fault in one sentence with its cure."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from anime_lora import paths
-from anime_lora.params.document import load_params
+from anime_lora.params.document import Params, load_params
+from flows.commands import succeeds
 
 DVC_FILE = Path("dvc.yaml")
 FIRST_SOURCE = "${ingest.sources[0]}"
@@ -59,3 +61,88 @@ def _ingest_deps() -> list[str]:
     document = YAML(typ="safe", pure=True).load(DVC_FILE.read_text(encoding="utf-8"))
     deps: list[str] = document["stages"]["ingest"]["deps"]
     return deps
+
+
+def ready(params: Params, own: tuple[Path, ...]) -> None:
+    """Check what a run needs that commits its result: Git's state and room on the disk.
+
+    Args:
+        params: whose sources may hold changes, and whose limit on the disk counts.
+        own: files that the run itself writes and commits.
+
+    Raises:
+        PreflightError: all faults.
+    """
+    free = shutil.disk_usage(Path()).free / 2**30
+    least = params.retrain.min_free_disk_gb
+    room = [f"{free:.1f} GiB of disk are free, less than retrain.min_free_disk_gb = {least:g}: make room (`dvc gc -w`)"]
+    inside = [name for name in params.ingest.sources if Path(name).resolve().is_relative_to(Path.cwd())]
+    faults = [*git_faults((*map(str, own), *inside)), *(room if free < least else [])]
+    if faults:
+        raise PreflightError("\n".join(faults))
+
+
+def git_faults(allowed: tuple[str, ...]) -> list[str]:
+    """A commit of the run must be possible, and say everything that made it: nothing else may be uncommitted."""
+    if not succeeds("git", "rev-parse", "--verify", "HEAD"):
+        return ["this repository has no commit yet: `git add -A && git commit` makes the first"]
+    faults = []
+    if not succeeds("git", "symbolic-ref", "--quiet", "HEAD"):
+        faults.append("Git is on no branch: `git switch main`, so that the result can be committed to one")
+    if not succeeds("git", "var", "GIT_COMMITTER_IDENT"):
+        faults.append("Git does not know who commits: `git config user.name NAME` and `git config user.email ADDRESS`")
+    asked = [
+        "git",
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        ".",
+        *(f":(exclude){name}" for name in allowed),
+    ]
+    changed = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
+    if changed:
+        names = ", ".join(line[3:] for line in changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
+        faults.append(
+            f"uncommitted changes in {names}: commit or stash them, so that the result's commit says what made it"
+        )
+    return faults
+
+
+def equipped(params: Params) -> None:
+    """Check what training and sending need: DVC's remote answers, and a GPU is there when one is asked for.
+
+    Raises:
+        PreflightError: one of them does not.
+    """
+    remote()
+    if params.compute.device == "cuda" and not succeeds("nvidia-smi", "--list-gpus"):
+        raise PreflightError("compute.device = cuda, but nvidia-smi lists no GPU: mend the driver, or set it to auto")
+
+
+def remote() -> str | None:
+    """Where DVC's default remote is, None where there is none.
+
+    Raises:
+        PreflightError: it does not answer.
+    """
+    from dvc.config import NoRemoteError
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        try:
+            store = repo.cloud.get_remote_odb(None, "push")
+        except NoRemoteError:
+            return None
+        try:
+            there = store.fs.exists(store.path)
+        except Exception as error:  # every remote has its own errors
+            raise PreflightError(
+                f"DVC's remote {store.path} does not answer: {type(error).__name__}: {error}"
+            ) from error
+        place = Path(store.path).parents[2]
+        if store.fs.protocol == "local" and not there and not place.is_dir():
+            raise PreflightError(
+                f"DVC's remote lies in {place}, which is not there: mount the disk, or `dvc remote modify`"
+            )
+        return str(store.path)

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import IO, Literal
 
 How = Literal["unchanged", "restored", "executed"]
+Need = Literal["ask", "none", "force"]
+"""Whether a stage runs: DVC is asked, it is known not to, or it does whatever DVC thinks."""
 SKIPPED = "Stage '{}' didn't change, skipping"
 SAID: dict[str, How] = {
     SKIPPED: "unchanged",
@@ -51,9 +53,10 @@ class Outcome:
     seconds: float
 
 
-def command(stage: str) -> list[str]:
+def command(stage: str, forced: bool = False) -> list[str]:
     """`--wait-for-lock` stands first: DVC takes its lock again after the stage, and would give up after 3 s."""
-    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
+    force = ["--force"] if forced else []
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *force, stage]
 
 
 def unchanged_stages() -> list[str]:
@@ -77,22 +80,37 @@ def bring_up_to_date(
     told: Callable[[str], None],
     ticked: Callable[[], None] = lambda: None,
     limit: float | None = None,
+    forced: bool = False,
 ) -> Outcome:
-    """Have DVC bring `stage` up to date.
+    """Have DVC bring `stage` up to date, or run it although it is when `forced`; otherwise as `listened`."""
+    start = time.monotonic()
+    lines = listened(stage, command(stage, forced), told, ticked, limit)
+    return Outcome(stage, how(stage, lines), round(time.monotonic() - start, 1))
+
+
+def listened(
+    name: str,
+    arguments: list[str],
+    told: Callable[[str], None],
+    ticked: Callable[[], None] = lambda: None,
+    limit: float | None = None,
+) -> list[str]:
+    """Run a command in a process group of its own until it ends; returns its output lines.
 
     Args:
-        stage: name in `dvc.yaml`.
+        name: what an error calls it.
+        arguments: the command.
         told: is handed every line of output, as it comes.
         ticked: is called about once a second meanwhile.
-        limit: seconds after which the stage is ended and counts as failed; None: no limit.
+        limit: seconds after which the command is ended and counts as failed; None: no limit.
 
     Raises:
-        StageFailedError: it failed or ran past `limit`. Whatever ends this call, no process of the stage outlives it.
+        StageFailedError: it failed or ran past `limit`. Whatever ends this call, no process of the group outlives it.
     """
     start = time.monotonic()
     lines: list[str] = []
     process = subprocess.Popen(
-        command(stage),
+        arguments,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -105,12 +123,12 @@ def bring_up_to_date(
             if line.strip() not in HINTS:
                 told(line)
     except TimeoutError:
-        raise StageFailedError(f"{stage} ran longer than its limit of {limit:g} s and was ended") from None
+        raise StageFailedError(f"{name} ran longer than its limit of {limit:g} s and was ended") from None
     finally:
         end_group(process)
     if process.returncode != 0:
-        raise StageFailedError(reason(lines) or f"{stage} failed: dvc ended with exit code {process.returncode}")
-    return Outcome(stage, how(stage, lines), round(time.monotonic() - start, 1))
+        raise StageFailedError(reason(lines) or f"{name} failed: exit code {process.returncode}")
+    return lines
 
 
 def how(stage: str, lines: list[str]) -> How:

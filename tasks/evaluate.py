@@ -6,7 +6,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 
 from anime_lora import paths
-from tasks.dvc_stage import Outcome
+from tasks.dvc_stage import Need, Outcome
 from tasks.exhibits import read_json, show_table
 from tasks.stage_run import run_stage, stage_task
 
@@ -14,9 +14,9 @@ MARKS = {"shown": "✓", "not shown": "✗"}
 
 
 @stage_task("evaluate")
-def evaluate(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
+def evaluate(limit: float | None = None, need: Need = "ask") -> State[Outcome]:
     """Bring evaluate up to date; show the numbers and the verdict of each claim."""
-    return run_stage("evaluate", limit, unchanged, show)
+    return run_stage("evaluate", limit, need, show)
 
 
 def show() -> None:

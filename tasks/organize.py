@@ -6,15 +6,15 @@ from prefect.client.schemas.objects import State
 
 from anime_lora import paths
 from anime_lora.files import read_jsonl
-from tasks.dvc_stage import Outcome
+from tasks.dvc_stage import Need, Outcome
 from tasks.exhibits import show_table
 from tasks.stage_run import run_stage, stage_task
 
 
 @stage_task("organize")
-def organize(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
+def organize(limit: float | None = None, need: Need = "ask") -> State[Outcome]:
     """Bring organize up to date; show the split."""
-    return run_stage("organize", limit, unchanged, show)
+    return run_stage("organize", limit, need, show)
 
 
 def show() -> None:

@@ -4,7 +4,7 @@ from prefect.client.schemas.objects import State
 
 from anime_lora import paths
 from anime_lora.files import read_jsonl
-from tasks.dvc_stage import Outcome
+from tasks.dvc_stage import Need, Outcome
 from tasks.exhibits import show_pictures
 from tasks.stage_run import run_stage, stage_task
 
@@ -12,9 +12,9 @@ SHOWN = 24
 
 
 @stage_task("resize")
-def resize(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
+def resize(limit: float | None = None, need: Need = "ask") -> State[Outcome]:
     """Bring resize up to date; show some of the squares."""
-    return run_stage("resize", limit, unchanged, show)
+    return run_stage("resize", limit, need, show)
 
 
 def show() -> None:

@@ -15,14 +15,14 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from anime_lora import paths
-from tasks.dvc_stage import SKIPPED, Outcome, bring_up_to_date
+from tasks.dvc_stage import SKIPPED, Need, Outcome, bring_up_to_date
 
 EVERY = 3.0
 """Seconds between two looks at a stage's progress."""
 COUNTS = {"stage", "description", "done", "total", "seconds", "eta_seconds"}
 """Keys of a progress file that are not values of the work itself."""
 
-Body = Callable[[float | None, bool], State[Outcome]]
+Body = Callable[[float | None, Need], State[Outcome]]
 
 
 def stage_task(name: str) -> Callable[[Body], Any]:
@@ -75,21 +75,22 @@ def described(seen: dict[str, Any]) -> str:
     return f"{seen['description']}: {seen['done']}/{seen['total']}{left}{values}"
 
 
-def run_stage(stage: str, limit: float | None, unchanged: bool, show: Callable[[], None]) -> State[Outcome]:
+def run_stage(stage: str, limit: float | None, need: Need, show: Callable[[], None]) -> State[Outcome]:
     """Bring `stage` up to date, then `show` its results; Cached when DVC ran nothing, else Completed.
 
-    `unchanged` says that DVC has just found it so and nothing ran since: it is not asked again.
+    `need` says what is known: nothing, so DVC is asked; that DVC has just found it unchanged and nothing ran since; or
+    that it shall run in any case.
 
     Raises:
         StageFailedError: the stage failed or ran past `limit` seconds; Prefect shows its message in the Failed state.
     """
     logger = get_run_logger()
-    if unchanged:
+    if need == "none":
         logger.info(SKIPPED.format(stage))
         outcome = Outcome(stage, "unchanged", 0.0)
     else:
         watcher = Watcher(stage)
-        outcome = bring_up_to_date(stage, logger.info, watcher, limit)
+        outcome = bring_up_to_date(stage, logger.info, watcher, limit, forced=need == "force")
         watcher(last=True)
     if outcome.how == "unchanged":
         return Completed(name="Cached", message=f"{stage}: nothing it reads has changed", data=outcome)

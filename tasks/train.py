@@ -5,15 +5,15 @@ from pathlib import Path
 from prefect.client.schemas.objects import State
 
 from anime_lora import paths
-from tasks.dvc_stage import Outcome
+from tasks.dvc_stage import Need, Outcome
 from tasks.exhibits import read_json, show_picture, show_table
 from tasks.stage_run import run_stage, stage_task
 
 
 @stage_task("train")
-def train(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
+def train(limit: float | None = None, need: Need = "ask") -> State[Outcome]:
     """Bring train up to date; show each epoch's losses and the published epoch's samples."""
-    return run_stage("train", limit, unchanged, show)
+    return run_stage("train", limit, need, show)
 
 
 def show() -> None:

@@ -4,7 +4,7 @@ from prefect.client.schemas.objects import State
 
 from anime_lora import paths
 from anime_lora.files import read_jsonl
-from tasks.dvc_stage import Outcome
+from tasks.dvc_stage import Need, Outcome
 from tasks.exhibits import show_table
 from tasks.stage_run import run_stage, stage_task
 
@@ -12,9 +12,9 @@ COLUMNS = ("source", "path", "check", "value", "limit", "reason")
 
 
 @stage_task("validate")
-def validate(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
+def validate(limit: float | None = None, need: Need = "ask") -> State[Outcome]:
     """Bring validate up to date; show what was set aside and why."""
-    return run_stage("validate", limit, unchanged, show)
+    return run_stage("validate", limit, need, show)
 
 
 def show() -> None:

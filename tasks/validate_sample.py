@@ -3,15 +3,15 @@
 from prefect.client.schemas.objects import State
 
 from anime_lora import paths
-from tasks.dvc_stage import Outcome
+from tasks.dvc_stage import Need, Outcome
 from tasks.exhibits import show_picture
 from tasks.stage_run import run_stage, stage_task
 
 
 @stage_task("validate-sample")
-def validate_sample(limit: float | None = None, unchanged: bool = False) -> State[Outcome]:
+def validate_sample(limit: float | None = None, need: Need = "ask") -> State[Outcome]:
     """Bring validate-sample up to date; show every gallery."""
-    return run_stage("validate-sample", limit, unchanged, show)
+    return run_stage("validate-sample", limit, need, show)
 
 
 def show() -> None:

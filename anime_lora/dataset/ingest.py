@@ -96,7 +96,7 @@ def _key(entry: Entry, section: Ingest) -> str | None:
 
 def _jobs(new: list[Entry], section: Ingest, store: Path) -> Iterator[Job]:
     for entry in new:
-        yield Job(entry.local or _content(entry), section.max_pixels, store)
+        yield Job(entry.local.absolute() if entry.local else _content(entry), section.max_pixels, store.absolute())
 
 
 def _content(entry: Entry) -> bytes:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -12,7 +13,7 @@ from anime_lora.dataset.memo import Memo
 from anime_lora.dataset.pictures import BadPictureError, load, to_rgb
 from anime_lora.dataset.validate import read_manifest
 from anime_lora.errors import DatasetError
-from anime_lora.files import fresh_folder, link_or_copy, write_jsonl
+from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
 from anime_lora.params.dataset import Resize
 from anime_lora.params.section import Compute
 from anime_lora.progress import track
@@ -78,7 +79,7 @@ def resize(
 
 
 def _job(section: Resize, source: Path, target: Path) -> Job:
-    return Job(source, target, section.size, section.fit, section.focus, section.background)
+    return Job(source.absolute(), target.absolute(), section.size, section.fit, section.focus, section.background)
 
 
 def square(job: Job) -> str:
@@ -97,8 +98,7 @@ def square(job: Job) -> str:
     else:
         middle = FACE_HEIGHT if job.focus == "face" and picture.height > picture.width else 0.5
         result = ImageOps.fit(picture, side, Image.Resampling.LANCZOS, centering=(0.5, middle))
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    beside = job.target.with_suffix(".tmp")
-    result.save(beside, "PNG", compress_level=4)
-    beside.replace(job.target)
+    stream = BytesIO()
+    result.save(stream, "PNG", compress_level=4)
+    write_bytes(job.target, stream.getvalue())
     return sha256(result.tobytes()).hexdigest()

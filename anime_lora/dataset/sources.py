@@ -5,6 +5,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import fsspec
@@ -12,11 +13,16 @@ import fsspec
 from anime_lora.errors import SourceError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MARKS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified")
+"""Names under which remote file systems say that a file has changed, the best first."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a source. `problem` says why it must not be read; `read` gives its bytes."""
+    """One file of a source. `problem` says why it must not be read; `read` gives its bytes.
+
+    `mark` differs when the content may differ: time of change, or a remote's etag; None where nothing tells.
+    """
 
     source: str
     path: str
@@ -24,6 +30,7 @@ class Entry:
     read: Callable[[], bytes]
     local: Path | None = None
     problem: str | None = None
+    mark: str | None = None
 
 
 def entries(source: str, max_files: int, max_ratio: float) -> list[Entry]:
@@ -66,7 +73,8 @@ def _folder(source: str, folder: Path) -> Iterator[Entry]:
             if path.is_symlink() or not path.is_file():
                 yield Entry(source, relative, 0, bytes, problem="a link or special file: only plain files are read")
             else:
-                yield Entry(source, relative, path.stat().st_size, path.read_bytes, local=path)
+                facts = path.stat()
+                yield Entry(source, relative, facts.st_size, path.read_bytes, path, mark=str(facts.st_mtime_ns))
 
 
 def _remote(url: str) -> Iterator[Entry]:
@@ -79,7 +87,8 @@ def _remote(url: str) -> Iterator[Entry]:
         raise SourceError(f"{url} does not exist or holds no files")
     for path, facts in files.items():
         relative = path.removeprefix(root).lstrip("/") or PurePosixPath(path).name
-        yield Entry(url, relative, int(facts.get("size") or 0), lambda path=path: bytes(system.cat_file(path)))  # type: ignore[misc]
+        mark = next((str(facts[name]) for name in MARKS if facts.get(name)), None)
+        yield Entry(url, relative, int(facts.get("size") or 0), partial(system.cat_file, path), mark=mark)
 
 
 def _unsafe(name: str) -> str | None:
@@ -97,6 +106,7 @@ def _zip(source: str, path: Path, max_ratio: float) -> Iterator[Entry]:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise SourceError(f"{source} cannot be opened as .zip: {error}") from error
+    mark = str(path.stat().st_mtime_ns)
     for member in archive.infolist():
         if member.is_dir():
             continue
@@ -105,7 +115,7 @@ def _zip(source: str, path: Path, max_ratio: float) -> Iterator[Entry]:
             problem = "a link in an archive"
         if member.file_size > max_ratio * max(member.compress_size, 1):
             problem = f"grows more than ingest.max_archive_ratio = {max_ratio:g} times when unpacked"
-        yield Entry(source, member.filename, member.file_size, lambda m=member: archive.read(m), problem=problem)  # type: ignore[misc]
+        yield Entry(source, member.filename, member.file_size, lambda m=member: archive.read(m), None, problem, mark)  # type: ignore[misc]
 
 
 def _tar(source: str, path: Path, max_ratio: float) -> Iterator[Entry]:
@@ -115,6 +125,7 @@ def _tar(source: str, path: Path, max_ratio: float) -> Iterator[Entry]:
     except (tarfile.TarError, OSError, EOFError) as error:
         raise SourceError(f"{source} cannot be opened as .tar: {error}") from error
     grown = sum(member.size for member in members) > max_ratio * path.stat().st_size
+    mark = str(path.stat().st_mtime_ns)
     for member in members:
         if member.isdir():
             continue
@@ -123,7 +134,7 @@ def _tar(source: str, path: Path, max_ratio: float) -> Iterator[Entry]:
             problem = "a link or special file in an archive"
         elif grown:
             problem = f"its archive grows more than ingest.max_archive_ratio = {max_ratio:g} times when unpacked"
-        yield Entry(source, member.name, member.size, lambda m=member: _member(archive, m), problem=problem)  # type: ignore[misc]
+        yield Entry(source, member.name, member.size, lambda m=member: _member(archive, m), None, problem, mark)  # type: ignore[misc]
 
 
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -112,7 +112,8 @@ def measure(path: Path) -> Row:
 
 def _measured(taken: list[Row], source: Path, compute: Compute, memo: Memo) -> pd.DataFrame:
     new = [row for row in taken if memo.get(row["id"]) is None]
-    results = ordered(measure, (source / row["store"] for row in new), compute.workers, compute.dask_address)
+    stored = ((source / row["store"]).absolute() for row in new)
+    results = ordered(measure, stored, compute.workers, compute.dask_address)
     for row, numbers in zip(new, track(results, "validate", "validate", len(new), "picture"), strict=True):
         memo.put(row["id"], numbers)
     frame = pd.DataFrame([{**row, **(memo.get(row["id"]) or {})} for row in taken]).sort_values("id", ignore_index=True)

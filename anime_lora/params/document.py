@@ -12,6 +12,7 @@ from ruamel.yaml.error import YAMLError
 from anime_lora.errors import ParamsError
 from anime_lora.params.dataset import Ingest, Organize, Resize, Validate
 from anime_lora.params.evaluate import Evaluate
+from anime_lora.params.retrain import Retrain
 from anime_lora.params.sample import ValidateSample
 from anime_lora.params.section import Base, Compute, Concept, Section
 from anime_lora.params.train import Train
@@ -29,6 +30,7 @@ class Params(Section):
     train: Train
     validate_sample: ValidateSample
     evaluate: Evaluate
+    retrain: Retrain
     compute: Compute
 
 

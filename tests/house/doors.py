@@ -6,8 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("ingest", "validate", "resize", "organize", "train", "validate-sample", "evaluate")
-UNWATCHED = {"compute"}
-"""Sections that say how this machine works; never DVC params."""
+UNWATCHED = {"compute", "retrain"}
+"""Sections that say how this machine works and when it trains anew; never DVC params."""
 
 
 @dataclass(frozen=True)

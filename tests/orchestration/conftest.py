@@ -1,7 +1,9 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestration.nightly import Nightly, prefect_server
 from orchestration.project import Project
 
 
@@ -15,3 +17,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def broken(tmp_path: Path) -> Project:
     """A project of its own, to break."""
     return Project(tmp_path / "project").build()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One Prefect server for all tests: a run does not have to start its own."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def nightly(tmp_path_factory: pytest.TempPathFactory, server: str) -> Nightly:
+    """One project per module that retrains: its tests go on from each other."""
+    return Nightly(tmp_path_factory.mktemp("work") / "project", PREFECT_API_URL=server).build()

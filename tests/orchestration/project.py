@@ -21,6 +21,7 @@ CODE = (
     "presets",
     "dvc.yaml",
     "params.yaml",
+    "prefect.yaml",
     "pyproject.toml",
     ".dvcignore",
     ".gitignore",
@@ -44,11 +45,19 @@ SMALL: dict[str, dict[str, Any]] = {
 class Project:
     """The folder, and what a person does in it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, **environment: str) -> None:
+        self.root, self.environment = root, environment
 
     def build(self) -> "Project":
         """Lay everything out, as a Git repository with a DVC project."""
+        self.lay_out()
+        for command in (("git", "init", "-q"), (sys.executable, "-m", "dvc", "init", "-q"), ("git", "add", "-A")):
+            self.run(*command)
+        self.run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "start")
+        return self
+
+    def lay_out(self) -> None:
+        """The files: code, settings, pictures, models."""
         self.root.mkdir()
         for name in CODE:
             source = ROOT / name
@@ -69,10 +78,6 @@ class Project:
         picture(100).save(self.root / "people" / "one.png")
         tiny_pipeline().save_pretrained(self.root / "base")
         save_eye(self.root / "eye")
-        for command in (("git", "init", "-q"), (sys.executable, "-m", "dvc", "init", "-q"), ("git", "add", "-A")):
-            self.run(*command)
-        self.run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "start")
-        return self
 
     def add(self, seed: int) -> None:
         """One more picture in the source."""
@@ -91,13 +96,10 @@ class Project:
 
     def run(self, *command: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run a command here; its output and errors are one text."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        unset = ("PREFECT_API_URL", "PREFECT_HOME", "PYTEST_CURRENT_TEST")
-        environment = {k: v for k, v in os.environ.items() if k not in unset} | {"PATH": path, "OMP_NUM_THREADS": "1"}
         ran = subprocess.run(
             command,
             cwd=self.root,
-            env=environment,
+            env=self.outside(),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -105,6 +107,13 @@ class Project:
         )
         assert not check or ran.returncode == 0, ran.stdout
         return ran
+
+    def outside(self) -> dict[str, str]:
+        """The environment of a command: this Python first, no server but the project's own or the one asked for."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        unset = ("PREFECT_API_URL", "PREFECT_HOME", "PYTEST_CURRENT_TEST")
+        kept = {name: value for name, value in os.environ.items() if name not in unset}
+        return {**kept, "PATH": path, "OMP_NUM_THREADS": "1", **self.environment}
 
     def repro(self) -> list[str]:
         """`dvc repro`; the stages that were executed."""

@@ -1,0 +1,32 @@
+"""Rematch: an earlier LoRA measured on the present suite and held-out pictures, so that two LoRAs compare fairly."""
+
+from pathlib import Path
+
+from anime_lora.evaluation.stage import evaluate
+from anime_lora.params.evaluate import Evaluate
+from anime_lora.params.sample import ValidateSample
+from anime_lora.params.section import Base, Compute, Concept
+from anime_lora.sampling.stage import validate_sample
+
+
+def rematch(  # noqa: PLR0917  the stage door's four sections, two folders
+    folder: Path,
+    out: Path,
+    drawing: ValidateSample,
+    measuring: Evaluate,
+    concept: Concept,
+    base: Base,
+    compute: Compute,
+) -> None:
+    """Draw and measure the LoRA in `folder` as validate-sample and evaluate do; pictures known before are not redrawn.
+
+    Args:
+        folder: a LoRA with its record, as training published it.
+        out: gets samples/ and evaluate/, whose scores.json compares with the last evaluation's.
+        drawing, measuring, concept, base, compute: sections of the params.
+
+    Raises:
+        AnimeLoraError: base, LoRA, dataset or a source is missing or damaged.
+    """
+    validate_sample(drawing, concept, base, compute, train=folder, out=out / "samples")
+    evaluate(measuring, concept, base, compute, samples=out / "samples", train=folder, out=out / "evaluate")

@@ -1,0 +1,71 @@
+"""Squares per second of `resize`: in this process, in local processes, and on Dask workers of this machine.
+
+python -m benchmarks.images --pictures 400 --side 1024
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from anime_lora.compute import ordered
+from anime_lora.dataset.resize import Job, square
+
+
+def pictures(folder: Path, count: int, side: int) -> list[Path]:
+    """Smooth random RGB pictures, as JPEG."""
+    rng = np.random.default_rng(0)
+    files = [folder / f"{i:05d}.jpg" for i in range(count)]
+    for file in files:
+        small = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+        small.resize((side, side), Image.Resampling.BICUBIC).save(file, quality=90)
+    return files
+
+
+def jobs(files: list[Path], out: Path) -> Iterator[Job]:
+    for file in files:
+        yield Job(file, out / f"{file.stem}.png", 512, "crop", "center", (255, 255, 255))
+
+
+@contextmanager
+def dask_workers(count: int) -> Iterator[str]:
+    """Address of a scheduler with `count` single-threaded worker processes."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+def rate(files: list[Path], out: Path, workers: int, address: str | None) -> float:
+    """Pictures per second, start of local processes included."""
+    start = time.perf_counter()
+    made = map(square, jobs(files, out)) if workers == 1 else ordered(square, jobs(files, out), workers, address)
+    assert len(list(made)) == len(files)
+    return len(files) / (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=400)
+    parser.add_argument("--side", type=int, default=1024)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        files = pictures(place, wanted.pictures, wanted.side)
+        print(f"{wanted.pictures} pictures of {wanted.side} px to 512 px, {os.cpu_count()} cores")
+        count: int = wanted.workers
+        print(f"one process: {rate(files, place / 'one', 1, None):.1f} pictures/s")
+        print(f"{count} processes: {rate(files, place / 'local', count, None):.1f} pictures/s")
+        with dask_workers(count) as address:
+            print(f"{count} Dask workers: {rate(files, place / 'dask', count, address):.1f} pictures/s")
+
+
+if __name__ == "__main__":
+    main()

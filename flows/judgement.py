@@ -1,0 +1,51 @@
+"""Challenger against champion: both measured on tonight's suite and held-out pictures, then decided by the library."""
+
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from anime_lora import paths
+from anime_lora.evaluation.promotion import decide
+from anime_lora.params.document import load_params
+from flows import champion
+from tasks.dvc_stage import listened
+
+AGAIN = paths.CACHE / "champion"
+"""Pictures and scores of the champion on the present suite: work, not a result."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the challenger wins, why, each test behind it, and the challenger's sha256."""
+
+    promoted: bool
+    reason: str
+    tests: list[dict[str, Any]] = field(default_factory=list)
+    adapter: str = ""
+
+
+def judge() -> Verdict:
+    """Decide between the LoRA just evaluated and the champion.
+
+    Raises:
+        ChampionError, StageFailedError: the champion cannot be found or measured.
+    """
+    settings, challenger, reigning = load_params(paths.PARAMS).evaluate, champion.candidate(), champion.present()
+    if challenger == reigning:
+        return Verdict(False, "the champion stays: training gave the same file again", [], challenger)
+    against = None if reigning is None else champion.scores(measure_champion())
+    decision = decide(champion.scores(), against, settings.bootstrap, settings.seed)
+    return Verdict(decision.promoted, decision.reason, [asdict(test) for test in decision.tests], challenger)
+
+
+@task(name="measure-champion", task_run_name="measure-champion", cache_policy=NO_CACHE, persist_result=False)
+def measure_champion() -> Path:
+    """Measure the champion anew: its old numbers belong to another suite or other held-out pictures."""
+    command = [sys.executable, "-m", "anime_lora", "rematch", str(champion.FOLDER), str(AGAIN)]
+    listened("measuring the champion", command, get_run_logger().info)
+    return AGAIN / "evaluate" / "scores.json"

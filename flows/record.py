@@ -1,0 +1,156 @@
+"""A decision becomes history: `dvc push`, commit, tag, `git push`, in this order.
+
+No commit may point at data that is not on the remote, no tag at a commit that may still fail.
+"""
+
+from pathlib import Path
+
+from prefect.artifacts import create_markdown_artifact
+
+from anime_lora import paths
+from anime_lora.files import write_jsonl
+from flows import champion, history, overrides, registry
+from flows.commands import dvc, git, succeeds
+from flows.judgement import Verdict
+from flows.preflight import remote
+from flows.reasons import SOURCES, Work
+from flows.why import LOCK
+
+METRICS = paths.EVALUATE / "metrics.json"
+MODELS = (champion.POINTER, history.HISTORY, SOURCES)
+OURS = (LOCK, METRICS, *MODELS)
+"""What a retraining commits, beside an override that won."""
+
+
+def conclude(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> history.Entry:
+    """Write the decision down and send everything where remotes exist.
+
+    A challenger with overrides that loses leaves nothing but its line: params, dvc.lock and outputs go back to HEAD.
+
+    Raises:
+        CommandFailedError: DVC or Git refuses. The next run goes on from there.
+    """
+    entries = history.read()
+    standing = history.line_of_champions(entries)
+    reigning = standing[-1].version if standing else None
+    version = history.next_version(entries) if verdict.promoted else reigning
+    entry = history.Entry(
+        at=history.now(), outcome="promoted" if verdict.promoted else "rejected", reason=verdict.reason, asked=asked,
+        why=work.why, version=version, adapter=verdict.adapter, overrides=changes, tests=verdict.tests,
+    )  # fmt: skip
+    if changes and not verdict.promoted:
+        go_back()
+    else:
+        write_jsonl(SOURCES, work.rows)
+    history.append(entry)
+    kept = (paths.PARAMS,) if changes and verdict.promoted else ()
+    publish(entry, (*OURS, *kept), f"{entry.outcome.capitalize()} {version or 'no champion yet'}: {work.why}")
+    return entry
+
+
+def go_back() -> None:
+    """Params, dvc.lock, metrics and the stages' outputs as HEAD has them."""
+    overrides.take_back()
+    put_back(LOCK, METRICS)
+    if LOCK.is_file():
+        dvc("checkout", "--force")
+
+
+def put_back(*files: Path) -> None:
+    """Files as HEAD has them; those it lacks are removed."""
+    for file in files:
+        if succeeds("git", "cat-file", "-e", f"HEAD:{file}"):
+            git("checkout", "HEAD", "--", str(file))
+        else:
+            git("rm", "--cached", "--quiet", "--ignore-unmatch", str(file))
+            file.unlink(missing_ok=True)
+
+
+def publish(entry: history.Entry, files: tuple[Path, ...], subject: str) -> None:
+    """`dvc push` → commit → tag → `git push`."""
+    if remote() is not None:
+        dvc("push", "--quiet", "--run-cache", cure="the next run tries again")
+    there = [str(file) for file in files if file.is_file()]
+    git("add", "--", *there)
+    git("commit", "--quiet", "--message", subject[:72], "--message", body(entry), "--", *there)
+    overrides.keep()
+    tag_and_send()
+
+
+def body(entry: history.Entry) -> str:
+    """The commit's message below its subject."""
+    lines = [entry.reason, "", f"Asked: {entry.asked}", f"Adapter: sha256 {entry.adapter}"]
+    return "\n".join([*lines, *(f"Override: {change}" for change in entry.overrides)])
+
+
+def tag_and_send() -> None:
+    """Complete the champion's tags, then push commits and tags where the branch has a remote."""
+    standing = history.line_of_champions(history.read())
+    if standing:
+        registry.mark(str(standing[-1].version), standing[-1].reason)
+    send()
+
+
+def send() -> None:
+    """`git push` of the branch and its annotated tags; nothing without a remote.
+
+    Raises:
+        CommandFailedError: the remote refuses, for example because somebody else pushed.
+    """
+    remotes = git("remote").split()
+    cure = "`git pull --rebase`, then run again (a conflict in dvc.lock: keep either side, `dvc repro` makes it anew)"
+    if succeeds("git", "rev-parse", "--verify", "--quiet", "@{upstream}"):
+        git("push", "--quiet", "--follow-tags", cure=cure)
+    elif remotes:
+        name = "origin" if "origin" in remotes else remotes[0]
+        git("push", "--quiet", "--follow-tags", "--set-upstream", name, "HEAD", cure=cure)
+
+
+def settle() -> None:
+    """Clear up after a run that was killed: what it did not commit is put back, what it did not send is sent."""
+    undo()
+    standing = history.line_of_champions(history.read())
+    if standing and (not registry.marked(str(standing[-1].version)) or waiting()):
+        tag_and_send()
+
+
+def undo() -> None:
+    """Put back what is not committed: an override in params.yaml, a promotion, a decision."""
+    if not succeeds("git", "rev-parse", "--verify", "HEAD"):
+        return
+    if succeeds("git", "diff", "--quiet", "HEAD", "--", str(paths.PARAMS)):
+        overrides.keep()
+    overrides.take_back()
+    if git("status", "--porcelain", "--untracked-files=all", "--", *map(str, MODELS)):
+        put_back(history.HISTORY, SOURCES)
+        champion.restore()
+
+
+def waiting() -> bool:
+    """Whether commits wait for `git push`."""
+    upstream = succeeds("git", "rev-parse", "--verify", "--quiet", "@{upstream}")
+    return upstream and git("rev-list", "--count", "@{upstream}..HEAD").strip() != "0"
+
+
+def show(entry: history.Entry) -> None:
+    """Markdown artifact `decision`."""
+    create_markdown_artifact(markdown=page(entry), key="decision", description=f"{entry.outcome}: {entry.reason}"[:200])
+
+
+def page(entry: history.Entry) -> str:
+    """The decision with every test behind it."""
+    head = [
+        f"# {entry.outcome.capitalize()}",
+        "",
+        entry.reason,
+        "",
+        f"Champion: {entry.version or 'none yet'}; why this run: {entry.why}; asked: {entry.asked}",
+        "",
+        "| test | | passed | |",
+        "|---|---|---|---|",
+    ]
+    rows = [
+        f"| {test['kind']} | {test['name']} | {'✓' if test['passed'] else '✗'} | {test['text']} |"
+        for test in entry.tests
+    ]
+    return "\n".join([*head, *rows]) + "\n"

@@ -1,0 +1,110 @@
+"""The nightly flow: new pictures become a challenger, and the better of two LoRAs is the champion."""
+
+from typing import Any
+from uuid import UUID
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from anime_lora import paths
+from anime_lora.params.document import load_params
+from flows import notify, reasons, record
+from flows.champion import SmokeTestError
+from flows.judgement import Verdict, judge
+from flows.lock import run_lock
+from flows.orphans import mark_orphans
+from flows.overrides import overridden
+from flows.pipeline import run_chain
+from flows.preflight import equipped, preflight, ready
+from flows.promotion import promote
+from flows.reasons import Stage
+from tasks.exhibits import show_table
+
+
+def run_name() -> str:
+    """What asked for the run; what it found to do follows when it is known."""
+    return str(flow_run.parameters.get("reason", "by hand"))
+
+
+@flow(
+    name="retrain",
+    flow_run_name=run_name,
+    persist_result=False,
+    on_failure=[notify.failed],
+    on_crashed=[notify.failed],
+)
+def retrain(
+    reason: str = "by hand",
+    force: Stage | None = None,
+    overrides: list[str] | None = None,
+    limit_minutes: float | None = None,
+) -> State[None]:
+    """Train on what is new in the sources, compare with the champion, publish the better one, record it in Git.
+
+    Ends as `Skipped` (nothing new), `Promoted` or `Rejected`; all three are Completed.
+
+    Args:
+        reason: what started the run; it begins the run's name.
+        force: a stage to run even when nothing it reads has changed; the run then never ends as Skipped.
+        overrides: values of params.yaml for this run, as in `dvc exp run -S`: `train.rank=8`. They are committed when
+            the challenger wins, and taken back when it does not.
+        limit_minutes: a stage that runs longer is ended and counts as failed.
+
+    Raises:
+        RunLockedError, PreflightError, ParamsError, SourceError: nothing was started.
+        StageFailedError: a stage failed; the stages after it were not started.
+        SmokeTestError: the challenger won but cannot be loaded or does not draw; the champion is as it was.
+        CommandFailedError: DVC or Git refused to record or to send the result.
+    """
+    with run_lock():
+        mark_orphans()
+        preflight()
+        record.settle()
+        ready(load_params(paths.PARAMS), record.OURS)
+        changes = list(overrides or [])
+        with overridden(changes):
+            work = reasons.look(force, changes)
+            get_run_logger().info(work.why)
+            if not work.due:
+                return Completed(name="Skipped", message=work.why)
+            _rename(f"{reason}: {work.why}")
+            if work.difference.words():
+                show_table(work.difference.table(), "source-changes", f"What changed in the sources: {work.why}")
+            equipped(load_params(paths.PARAMS))
+            _stages(force, limit_minutes)
+            return _conclude(reason, work, changes)
+
+
+def _rename(name: str) -> None:
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(flow_run.get_id()), name=name)
+
+
+def _stages(force: Stage | None, limit_minutes: float | None) -> None:
+    rows: list[dict[str, Any]] = []
+    try:
+        run_chain(rows, 0, None if limit_minutes is None else 60 * limit_minutes, force)
+    finally:
+        create_table_artifact(table=rows, key="stages", description="What each stage did")
+
+
+def _conclude(reason: str, work: reasons.Work, overrides: list[str]) -> State[None]:
+    """Judge, promote or not, record, send, tell."""
+    verdict = judge()
+    broken: SmokeTestError | None = None
+    if verdict.promoted:
+        try:
+            promote()
+        except SmokeTestError as error:
+            broken, verdict = error, Verdict(False, f"the champion stays: {error}", verdict.tests, verdict.adapter)
+    entry = record.conclude(verdict, reason, work, overrides)
+    record.show(entry)
+    if broken is not None:
+        raise broken
+    notify.told(entry.outcome, f"{entry.why}. {entry.reason}")
+    return Completed(name=entry.outcome.capitalize(), message=entry.reason)

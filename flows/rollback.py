@@ -1,0 +1,53 @@
+"""Rollback: the champion before this one comes back, byte for byte, and the history says so."""
+
+from dataclasses import replace
+
+from anime_lora.files import sha256_file
+from flows import champion, history, notify, record, registry
+from flows.champion import ChampionError
+from flows.commands import git
+from flows.lock import run_lock
+
+
+def rollback(reason: str) -> history.Entry:
+    """Make the previous champion the champion again; commit, tag and push as a retraining does.
+
+    Raises:
+        RunLockedError: a run works in this folder.
+        ChampionError: there is no earlier champion, or its files are not what its record says.
+        CommandFailedError: DVC or Git refuses.
+    """
+    with run_lock():
+        record.settle()
+        standing = history.line_of_champions(history.read())
+        if len(standing) < 2:
+            raise ChampionError(
+                f"there is no champion before {standing[0].version if standing else 'the first'}: nothing to go back to"
+            )
+        gone, back = standing[-1], standing[-2]
+        pointer = git("show", f"{registry.tag(str(back.version))}:{champion.POINTER}")
+        try:
+            bring_back(pointer, back)
+            why = f"{gone.version} goes, {back.version} is back"
+            entry = replace(
+                back, at=history.now(), outcome="rolled back", reason=reason, asked="by hand", why=why, tests=[]
+            )
+            history.append(entry)
+            record.publish(entry, record.MODELS, f"Roll back to {back.version}: {reason}")
+        except BaseException:
+            record.undo()
+            raise
+    notify.told(entry.outcome, f"{why}: {reason}")
+    return entry
+
+
+def bring_back(pointer: str, back: history.Entry) -> None:
+    """Check the previous champion out of DVC and compare its bytes with the history's."""
+    champion.POINTER.write_text(pointer, encoding="utf-8")
+    champion.bring()
+    found = sha256_file(champion.FOLDER / champion.ADAPTER)
+    if found != back.adapter:
+        raise ChampionError(
+            f"the files of {back.version} hold another LoRA (sha256 {found[:12]}) than its record says "
+            f"({back.adapter[:12]}): the champion stays as it is"
+        )

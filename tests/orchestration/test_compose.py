@@ -1,0 +1,104 @@
+"""compose.yaml, the Dockerfile and prefect.yaml, as far as can be checked without a container engine."""
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from house.doors import ROOT
+from prefect.settings import Settings
+from prefect.settings.legacy import _get_valid_setting_names
+from ruamel.yaml import YAML
+
+from flows.home import LONG_LIVED
+
+KEYS = {
+    "build", "command", "depends_on", "environment", "healthcheck", "image", "ports", "restart", "stop_grace_period",
+    "user", "volumes", "working_dir",
+}  # fmt: skip
+"""Of the Compose specification; a mistyped key would be refused by the engine."""
+OTHERS = {"ANIME_LORA_FOLDER", "DO_NOT_TRACK", "HOME"}
+
+
+def document(name: str) -> dict[str, Any]:
+    return dict(YAML(typ="safe", pure=True).load((ROOT / name).read_text(encoding="utf-8")))
+
+
+COMPOSE = document("compose.yaml")
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+
+def command_lines(command: list[str]) -> list[list[str]]:
+    """The `python -m …` commands of a service, also those inside its shell script."""
+    if command[0] != "sh":
+        return [command]
+    script = command[2].replace("||\n", "\n")
+    return [line.split(" > ")[0].split() for line in script.splitlines() if line.strip()]
+
+
+PYTHON = [line for service in SERVICES.values() for line in command_lines(service.get("command", []) or ["sh", "", ""])]
+
+
+def test_services_use_the_keys_of_compose_and_volumes_that_are_declared() -> None:
+    for name, service in SERVICES.items():
+        assert set(service) <= KEYS, name
+        named = [volume.split(":")[0] for volume in service.get("volumes", [])]
+        assert all(volume == "." or volume in COMPOSE["volumes"] for volume in named)
+
+
+def test_a_service_waits_for_one_that_says_when_it_is_ready() -> None:
+    for service in SERVICES.values():
+        for name, how in service.get("depends_on", {}).items():
+            ready = {"service_healthy": "healthcheck" in SERVICES[name],
+                     "service_completed_successfully": SERVICES[name].get("restart") == "no"}  # fmt: skip
+            assert ready[how["condition"]], name
+
+
+def test_every_setting_is_one_that_prefect_reads() -> None:
+    known = _get_valid_setting_names(Settings) | OTHERS
+    for name in ("server", "setup", "worker"):
+        assert set(SERVICES[name]["environment"]) <= known
+    assert set(LONG_LIVED) <= known
+
+
+def test_the_server_forgets_as_the_one_of_make_ui_does() -> None:
+    environment = SERVICES["server"]["environment"]
+    assert {name: environment.get(name) for name in LONG_LIVED} == LONG_LIVED
+
+
+def test_no_password_is_written_down_and_only_this_machine_sees_the_server() -> None:
+    passwords = [v for s in SERVICES.values() for k, v in s["environment"].items() if "PASSWORD" in k]
+    assert passwords
+    assert all(value.startswith("${POSTGRES_PASSWORD:?") for value in passwords)
+    assert [port for s in SERVICES.values() for port in s.get("ports", [])] == ["127.0.0.1:4200:4200"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", PYTHON, ids=lambda line: " ".join(line)[:60])
+def test_every_command_exists_with_its_options(line: list[str]) -> None:
+    """`--help` behind the subcommand says which options there are."""
+    assert line[:2] == ["python", "-m"]
+    words = [word for word in line[3:] if not word.startswith("--no-")]
+    subcommand = [word for word in words[:2] if not word.startswith("-") and not word.startswith("anime-lora")]
+    ran = subprocess.run(
+        [sys.executable, "-m", line[2], *subcommand, "--help"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert all(option in ran.stdout for option in words if option.startswith("--"))
+
+
+def test_the_image_holds_what_its_installation_reads() -> None:
+    """Every file the Dockerfile copies exists and is let through by .dockerignore."""
+    let = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(), re.M)
+    names = {name for line in copied for name in line.split()}
+    assert names == let
+    assert all((ROOT / name).exists() for name in names)
+
+
+def test_the_deployments_name_the_pools_that_compose_makes() -> None:
+    pools = {one["name"]: one["work_pool"]["name"] for one in document("prefect.yaml")["deployments"]}
+    worker = SERVICES["worker"]["command"]
+    assert pools["nightly-process"] == worker[worker.index("--pool") + 1]
+    assert all(one["entrypoint"] == "flows/retrain.py:retrain" for one in document("prefect.yaml")["deployments"])

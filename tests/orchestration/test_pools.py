@@ -1,0 +1,57 @@
+"""prefect.yaml on a real server: its deployments fit their pools, and a worker runs the one for a process pool."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from house.doors import ROOT
+from ruamel.yaml import YAML
+
+from orchestration.project import Project
+from orchestration.service import RUN, Service, wait_until
+
+pytestmark = pytest.mark.slow
+TYPES = ("process", "docker", "kubernetes")
+WORKER = YAML(typ="safe", pure=True).load((ROOT / "compose.yaml").read_text())["services"]["worker"]["command"]
+
+
+@pytest.fixture(scope="module")
+def nightly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    project = Project(tmp_path_factory.mktemp("pools") / "project").build()
+    settings = {
+        "ANIME_LORA_FOLDER": str(project.root),
+        "ANIME_LORA_IMAGE": "registry.example/anime-lora:1",
+        "ANIME_LORA_REPOSITORY": "https://git.example/anime-lora.git",
+    }
+    with Service(project, **settings) as running:
+        running.server()
+        for kind in TYPES:
+            running.command("prefect", "work-pool", "create", f"anime-lora-{kind}", "--type", kind)
+        running.command("prefect", "--no-prompt", "deploy", "--all")
+        yield running
+
+
+def deployment(nightly: Service, name: str) -> dict[str, Any]:
+    return next(one for one in nightly.deployments() if one["name"] == name)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_deployment_is_in_its_pool_on_its_schedule_with_settings_the_pool_knows(nightly: Service, kind: str) -> None:
+    made = deployment(nightly, f"nightly-{kind}")
+    pool = nightly.api(f"work_pools/{made['work_pool_name']}", method="GET")
+    assert pool["type"] == kind
+    assert set(made["job_variables"]) <= set(pool["base_job_template"]["variables"]["properties"])
+    assert [one["schedule"]["cron"] for one in made["schedules"]] == ["0 3 * * *"]
+    assert made["concurrency_limit"] is None
+    assert {"reason", "force", "overrides", "limit_minutes"} == set(made["parameter_openapi_schema"]["properties"])
+    assert "{{ $" not in str(made["pull_steps"]), "a setting was not filled in"
+
+
+def test_the_worker_of_compose_runs_the_deployment_in_its_folder(nightly: Service) -> None:
+    """The run ends for a reason that stands in that folder's params.yaml only."""
+    nightly.project.set("ingest.sources", ["nowhere"])
+    made = deployment(nightly, "nightly-process")
+    run = nightly.api(f"deployments/{made['id']}/create_flow_run", {"parameters": {}})["id"]
+    nightly.start(*WORKER[2:])
+    wait_until(lambda: nightly.run(run)["state_type"] in {"FAILED", "CRASHED"}, RUN, "no end", nightly.log)
+    assert "ingest.sources: nowhere does not exist" in nightly.run(run)["state"]["message"]

@@ -1,0 +1,126 @@
+"""The nightly service as people run it: a real server, the served deployment, its schedule, a browser.
+
+Each test goes on where the last ended, in one project on one server.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from house.doors import STAGES
+
+from orchestration import browser
+from orchestration.project import Project
+from orchestration.service import RUN, Process, Service, kill, wait_until
+
+pytestmark = pytest.mark.slow
+ENDLESS = ["train.epochs=100000"]
+GONE = 10.0
+"""Seconds after which no process of a cancelled stage may live."""
+
+
+class Services:
+    """What runs now; tests replace what they kill."""
+
+    def __init__(self, nightly: Service) -> None:
+        self.nightly = nightly
+        self.server: Process = nightly.server()
+        self.runner: Process = nightly.serve("--cron", "* * * * *")
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    project = Project(tmp_path_factory.mktemp("nightly") / "project").build()
+    with Service(project) as nightly:
+        yield Services(nightly)
+
+
+def test_a_run_of_the_schedule_completes_with_its_artifacts(services: Services) -> None:
+    nightly = services.nightly
+    by_schedule = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    wait_until(lambda: bool(nightly.api("flow_runs/filter", by_schedule)), RUN, "no run completed", nightly.log)
+    first = nightly.api("flow_runs/filter", {**by_schedule, "sort": "START_TIME_ASC"})[0]
+    nightly.api(f"deployments/{first['deployment_id']}", {"paused": True}, method="PATCH")
+    assert first["auto_scheduled"]
+    assert first["name"].startswith("schedule: ")
+    only = {"flow_runs": {"id": {"any_": [first["id"]]}}}
+    tasks = {run["name"]: run["state_type"] for run in nightly.api("task_runs/filter", only)}
+    assert {name: tasks[name] for name in STAGES} == dict.fromkeys(STAGES, "COMPLETED")
+    kinds = {one["key"]: one["type"] for one in nightly.api("artifacts/filter", only)}
+    assert {"stages": "table", "training-pictures": "image", "verdict": "markdown"}.items() <= kinds.items()
+
+
+@pytest.mark.skipif(browser.missing() is not None, reason=browser.missing() or "")
+def test_the_run_is_seen_completed_in_a_browser(services: Services, tmp_path: Path) -> None:
+    """The pages show its name, state, tasks, log and artifacts, and a picture is drawn, not a broken frame."""
+    nightly = services.nightly
+    done = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}, "sort": "START_TIME_ASC"}
+    run = nightly.api("flow_runs/filter", done)[0]
+    picture = {"artifacts": {"key": {"any_": ["training-pictures"]}}}
+    artifact = nightly.api("artifacts/filter", picture)[0]
+    with browser.chromium() as driver:
+        driver.get(f"{nightly.url}/runs/flow-run/{run['id']}")
+        browser.until(driver, run["name"], run["state_name"], "Finished in state")
+        driver.save_screenshot(str(tmp_path / "run.png"))
+        browser.open_tab(driver, "Task Runs")
+        browser.until(driver, *STAGES)
+        browser.open_tab(driver, "Artifacts")
+        browser.until(driver, "training-pictures", "verdict")
+        driver.get(f"{nightly.url}/artifacts/artifact/{artifact['id']}")
+        browser.until(driver, "training-pictures")
+        drawn = "return [...document.images].some(one => one.src.startsWith('data:image') && one.naturalWidth > 100)"
+        wait_until(lambda: bool(driver.execute_script(drawn)), browser.WAIT, "no picture")
+
+
+@pytest.mark.parametrize("way", ["command", "page"])
+def test_a_cancelled_run_leaves_no_process_and_the_next_one_succeeds(services: Services, way: str) -> None:
+    nightly = services.nightly
+    run = nightly.ask(reason="to be cancelled", overrides=ENDLESS)
+    nightly.until_training()
+    if way == "command":
+        nightly.command("prefect", "flow-run", "cancel", run)
+    else:  # what the page's button sends
+        nightly.api(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+    asked = time.monotonic()
+    wait_until(lambda: not nightly.workers(), GONE, "a process of the stage lives", nightly.log)
+    print(f"cancelled by {way}: no process of the stage after {time.monotonic() - asked:.1f} s")
+    assert nightly.wait(run)["state_type"] == "CANCELLED"
+    assert "epochs: 1 " in (nightly.project.root / "params.yaml").read_text(), "the override stayed"
+    assert nightly.wait(nightly.ask(force="evaluate"))["state_type"] == "COMPLETED"
+
+
+def test_a_server_killed_under_a_run_comes_back_and_the_next_run_finishes(services: Services) -> None:
+    nightly = services.nightly
+    run = nightly.ask(reason="loses its server", overrides=["train.epochs=40"])
+    nightly.until_training()
+    kill(services.server)
+    services.server = nightly.server()
+    print(f"the run that lost its server ended as {nightly.wait(run)['state_name']}")
+    assert nightly.wait(nightly.ask(force="evaluate"))["state_type"] == "COMPLETED"
+
+
+def test_a_run_whose_process_died_is_marked_crashed_by_the_next_start(services: Services) -> None:
+    """Runner, run and stage die at once, as when the machine goes down."""
+    nightly = services.nightly
+    run = nightly.ask(reason="dies", overrides=ENDLESS)
+    nightly.until_training()
+    dying = nightly.processes()
+    for process in (*dying, services.runner):
+        process.send_signal(signal.SIGKILL)
+    services.runner.wait()
+    assert nightly.run(run)["state_type"] == "RUNNING"
+    services.runner = nightly.serve()
+    ended = nightly.wait(run, seconds=60)
+    assert (ended["state_type"], "killed" in ended["state"]["message"]) == ("CRASHED", True)
+    only = {"flow_runs": {"id": {"any_": [run]}}}
+    assert "RUNNING" not in {one["state_type"] for one in nightly.api("task_runs/filter", only)}
+    assert nightly.wait(nightly.ask(force="evaluate"))["state_type"] == "COMPLETED"
+
+
+def test_one_heartbeat_automation_is_on_the_server_however_often_it_is_installed(services: Services) -> None:
+    nightly = services.nightly
+    assert "180 s" in nightly.command("flows", "install-automations")
+    (only,) = nightly.api("automations/filter")
+    assert (only["enabled"], only["trigger"]["posture"], only["trigger"]["within"]) == (True, "Proactive", 180.0)
