@@ -99,9 +99,10 @@ def judge_seconds(run: Run) -> tuple[float, float]:
     """
     picture = of_split(run.pictures, "train")[0]
     short = replace(run, settings=run.settings.model_copy(update={"validation_steps": 1}))
+    prompt = run.settings.validation_prompt
     with judged_weights(run):
         held = _seconds(run, lambda: heldout.loss(picture, run.predict, run.batches))
-        drawn = _seconds(run, lambda: preview.sample(short, run.settings.validation_prompt, 0, Stop()))
+        drawn = _seconds(run, lambda: preview.picture(short, preview.sample(short, prompt, 0, Stop())))
     return held, drawn + (run.settings.validation_steps - 1) * held * 2 / heldout.STRATA
 
 

@@ -20,6 +20,7 @@ from anime_lora.training.loop import train_epochs
 from anime_lora.training.pictures import Picture, dataset_hash, of_split, read_pictures
 from anime_lora.training.resume import restore
 from anime_lora.training.run import Run, fingerprint, open_run, work_folder
+from anime_lora.training.selection import choose
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop, listening
 
@@ -117,7 +118,7 @@ def _cache_pictures(run: Run, pictures: list[Picture], folder: Path, stop: Stop)
 def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: tuple[Concept, Base]) -> None:
     """Write everything the stage promises into `folder`."""
     concept, base = names
-    epoch, reason = record.choose(state.epochs)
+    epoch, reason = choose(state.epochs)
     last = state.epochs[-1]["epoch"]
     name = f"{concept.trigger}_{concept.class_name}.safetensors"
     lineage = metadata.lineage(facts["dataset"]["sha256"], facts["params_sha256"], facts["base"]["weights_sha256"])
@@ -144,7 +145,7 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
         "epoch": epoch,
         "reason": reason,
         "last_epoch": last,
-        "epochs": state.epochs,
+        "epochs": record.scored(state),
         "bad_steps": state.bad,
     }
     found |= {"steps": state.step, "stopped_early": state.stopped_early}

@@ -139,14 +139,21 @@ def test_eight_bit_state_is_eight_bit(make: Callable) -> None:
 
 
 def test_early_stop_keeps_the_best(stage: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a held-out loss that only rises, patience 2 ends training after epoch 2 and the record says why."""
+    """With a loss that only rises after epoch 1, patience 2 ends training after epoch 3 and the record says why."""
     import json
 
     values = iter([1.0, 0.5, 0.7, 0.9, 1.1])
-    rows = lambda *_: {"heldout": next(values), "probe": 0.1, "gap": 0.0}  # noqa: E731
+
+    def rows(*_: object) -> dict[str, object]:
+        loss = next(values)
+        return {"heldout": loss, "probe": 0.1, "gap": 0.0, "each": [loss, loss]}
+
     monkeypatch.setattr("anime_lora.training.epoch.held_out", rows)
     record = json.loads((stage(epochs=4, patience=2) / "record.json").read_text())
     assert record["stopped_early"]
     assert record["epoch"] == 1
     assert record["last_epoch"] == 3
     assert "lowest held-out loss" in record["reason"]
+    assert "distance" in record["reason"]
+    scores = [row["score"] for row in record["epochs"]]
+    assert scores.index(max(scores)) == 1
