@@ -68,7 +68,8 @@ def sample(run: Run, prompt: str, seed: int, stop: Stop) -> Tensor:
         with run.precision():
             without, asked = unet(both, t, conditioning, return_dict=False)[0].float().chunk(2)
         x = scheduler.step(without + settings.validation_guidance * (asked - without), t, x, return_dict=False)[0]
-    return x[0].float().cpu() / run.batches.scaling
+    found: Tensor = x[0].float().cpu() / run.batches.scaling
+    return found
 
 
 @torch.no_grad()

@@ -35,6 +35,15 @@ def write_record(folder: Path, facts: dict[str, Any], adapters: dict[str, Path])
     return record
 
 
+def _epochs(record: dict[str, Any]) -> str:
+    """The judged epochs as a Markdown table."""
+    names = ("epoch", "step", "heldout", "probe", "style", "score")
+    rows = [[row[name] for name in names] for row in record["epochs"]]
+    cells = [["" if v is None else f"{v:.5g}" for v in row] for row in rows]
+    lines = ["| " + " | ".join(row) + " |" for row in [list(names), ["---"] * len(names), *cells]]
+    return "\n".join(lines) + "\n"
+
+
 def write_card(folder: Path, record: dict[str, Any], strip: str) -> None:
     """`README.md`: the model card, with lineage and use."""
     params, concept, kohya = record["params"], record["concept"], record["adapters"]["kohya"]["file"]
@@ -64,7 +73,8 @@ Prompt with `{concept["instance_prompt"]}`.
 | base weights sha256 | `{record["base"]["weights_sha256"]}` |
 | dataset sha256 | `{record["dataset"]["sha256"]}` |
 | params sha256 | `{record["params_sha256"]}` |
-| code | anime_lora {record["version"]} |
+| code | anime_lora {record["version"]}, git commit `{record["commit"] or "none"}` |
 | held-out loss | {heldout} |
-""",
+
+{_epochs(record)}""",
     )

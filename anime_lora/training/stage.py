@@ -10,7 +10,7 @@ from anime_lora import __version__, paths
 from anime_lora.files import fresh_folder, link_or_copy
 from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.params.train import Train
-from anime_lora.training import launch, machine, metadata, prior, record
+from anime_lora.training import commit, launch, machine, metadata, prior, record, sense
 from anime_lora.training.base import configs_hash, locate, weights_hash
 from anime_lora.training.captions import truncated
 from anime_lora.training.checkpoint import room_on_disk
@@ -46,6 +46,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     device = machine.device_name(compute)
     machine.check(settings, device)
     pictures = read_pictures(organize)
+    sense.refuse(settings, concept, pictures)
     base_path = locate(base)
     if compute.processes > 1 and not machine.launched():
         launch.relaunch(compute.processes, device)
@@ -79,7 +80,9 @@ def identity(
         },
         "dataset": {"sha256": dataset_hash(pictures), **counts},
     }
-    return {"version": __version__, **known, "params_sha256": fingerprint(params=known["params"])}, fingerprint(**known)
+    made_by = commit.current()
+    code = {"version": __version__, "commit": made_by.sha if made_by else None}
+    return {**code, **known, "params_sha256": fingerprint(params=known["params"])}, fingerprint(**known)
 
 
 def _prepared(settings: Train, base: Base, path: Path, device: str, work: tuple[Path, str]) -> Run:
@@ -121,7 +124,7 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     epoch, reason = choose(state.epochs)
     last = state.epochs[-1]["epoch"]
     name = f"{concept.trigger}_{concept.class_name}.safetensors"
-    lineage = metadata.lineage(facts["dataset"]["sha256"], facts["params_sha256"], facts["base"]["weights_sha256"])
+    lineage = metadata.lineage(facts)
 
     def written(number: int, target: Path, file: str) -> tuple[Path, Path]:
         described = metadata.describe(run, state, number, concept, base)
