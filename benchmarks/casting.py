@@ -16,11 +16,13 @@ from anime_lora.paths import PARAMS
 from anime_lora.training import lora
 
 
-def cast(module: nn.Module, dtype: torch.dtype) -> None:
-    """Give `module` parameters of `dtype`: fake ones cannot be changed in place."""
-    for part in module.modules():
-        for name, parameter in part.named_parameters(recurse=False):
-            setattr(part, name, nn.Parameter(parameter.detach().to(dtype), requires_grad=dtype == torch.float32))
+def fake(module: nn.Module) -> None:
+    """Give a module on the meta device fake CPU weights: adapters in fp32, the rest frozen in bf16."""
+    for path, part in module.named_modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            dtype = torch.float32 if "lora_" in path else torch.bfloat16
+            made = nn.Parameter(torch.empty(parameter.shape, dtype=dtype), requires_grad="lora_" in path)
+            setattr(part, name, made)
 
 
 def kept(target: str, casting: bool, batch: int, side: int) -> int:
@@ -35,14 +37,13 @@ def kept(target: str, casting: bool, batch: int, side: int) -> int:
         return tensor
 
     held: list[Tensor] = []
-    with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.device("meta"):
         unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
-        cast(unet, torch.bfloat16)
         unet.add_adapter(lora.config(settings, lora.TARGETS[target]), adapter_name=lora.ADAPTER)
-        for _, layer in lora.layers(unet):
-            cast(layer.lora_A, torch.float32), cast(layer.lora_B, torch.float32)
-            layer.cast_input_dtype_enabled = casting
-        unet.train()
+    for _, layer in lora.layers(unet):
+        layer.cast_input_dtype_enabled = casting
+    with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        fake(unet.train())
         weights = {parameter.untyped_storage()._cdata for parameter in unet.parameters()}
         noisy = torch.randn(batch, 4, side // 8, side // 8, dtype=torch.bfloat16)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):

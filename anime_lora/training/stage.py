@@ -54,9 +54,10 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     facts, mark = identity(settings, concept, base, base_path, pictures)
     with machine.deterministic(device), listening() as stop:
         run = _prepared(settings, base, base_path, device, (cache, mark))
-        _cache_pictures(run, pictures, cache / "prior" / facts["base"]["weights_sha256"][:16], stop)
-        state = restore(run)
-        train_epochs(run, state, stop)
+        with room_on_disk("the work in progress", cache):
+            _cache_pictures(run, pictures, cache / "prior" / facts["base"]["weights_sha256"][:16], stop)
+            state = restore(run)
+            train_epochs(run, state, stop)
         if run.accelerator.is_main_process:
             with room_on_disk("the adapter", out), fresh_folder(out) as folder:
                 publish(run, state, folder, facts, (concept, base))

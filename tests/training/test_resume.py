@@ -1,5 +1,6 @@
 """A run that is killed, stopped or changed: the same bytes at the end, or a fresh start."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -218,6 +219,36 @@ def test_cut_checkpoint_costs_only_its_steps(
     said = capsys.readouterr().out
     assert "step-00000006 is passed over: state.pt is damaged" in said
     assert "going on from step 5" in said
+
+
+@pytest.mark.parametrize("which", ["latents", "epochs", "samples"])
+def test_full_disk_while_training_keeps_the_last_checkpoint(
+    stage: Callable, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """No space for a latent, an epoch's adapter or its samples: one clear error, and the same command goes on later."""
+    from anime_lora.errors import TrainingError
+    from anime_lora.training import checkpoint
+
+    fsync = os.fsync
+
+    def full(handle: int) -> None:
+        seen = list(Path().glob(".cache/train/*/checkpoints/step-*"))
+        if which in Path(f"/proc/self/fd/{handle}").readlink().parts and (seen or which == "latents"):
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    whole = published(stage("whole", checkpoint_every=1))
+    shutil.rmtree(".cache")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(TrainingError, match="no space left while writing the work in progress"):
+            stage("again", checkpoint_every=1)
+    assert not Path("again").exists()
+    assert not list(Path(".cache").rglob("*.tmp"))
+    for newest in Path().glob(".cache/train/*/checkpoints/step-00000002"):
+        mark = json.loads((newest / checkpoint.MANIFEST).read_text())["fingerprint"]
+        assert checkpoint.fault(newest, mark) is None
+    assert published(stage("again", checkpoint_every=1)) == whole
 
 
 def test_full_disk_while_publishing_keeps_the_work(stage: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
