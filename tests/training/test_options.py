@@ -54,7 +54,7 @@ ACTS = [
     {"learning_rate": 2e-2}, {"schedule": "linear"}, {"schedule": "cosine"}, {"warmup_steps": 3},
     {"optimizer": "adafactor"}, {"optimizer": "prodigy", "learning_rate": 1.0}, {"weight_decay": 0.9},
     {"max_grad_norm": 1e-9}, {"prediction_type": "v_prediction"}, {"min_snr_gamma": 0.5}, {"noise_offset": 0.5},
-    {"caption_dropout": 0.9}, {"shuffle_tags": True, "keep_tags": 0}, {"flip": True}, {"precision": "bf16"},
+    {"caption_dropout": 0.9}, {"shuffle_tags": True, "keep_tags": 0}, {"precision": "bf16"},
 ]  # fmt: skip
 """Every option that changes what is learned; those that must not are held by their own tests."""
 

@@ -1,15 +1,17 @@
-"""What PEFT's fp32 casts of LoRA inputs cost in memory, counted without computing: `python -m benchmarks.casting`.
+"""What a step on Stable Diffusion 1.5 costs, counted without computing: `python -m benchmarks.count`.
 
-The UNet of Stable Diffusion 1.5 in bf16 with fp32 adapters runs on fake tensors, under the autocast that training uses;
-what autograd would keep for the backward pass is counted, each storage once, weights left out.
+FLOPs of a LoRA step and of encoding the picture, which the plain loop does at every step; and the activations that
+autograd keeps, with and without PEFT's fp32 casts of LoRA inputs (the UNet in bf16 on fake tensors, under the autocast
+that training uses; each storage once, weights left out).
 """
 
 import argparse
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from anime_lora.params.document import load_params
 from anime_lora.paths import PARAMS
@@ -51,17 +53,39 @@ def kept(target: str, casting: bool, batch: int, side: int) -> int:
     return sum(size for place, size in sizes.items() if place not in weights)
 
 
+def flops(target: str, batch: int, side: int) -> tuple[int, int]:
+    """FLOPs of one LoRA step of the UNet, forward and backward, and of encoding its pictures."""
+    settings = load_params(PARAMS).train.model_copy(update={"target": target})
+    down, up = ("DownEncoderBlock2D",) * 4, ("UpDecoderBlock2D",) * 4
+    blocks = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4}
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8).requires_grad_(False)
+        unet.add_adapter(lora.config(settings, lora.TARGETS[target]), adapter_name=lora.ADAPTER)
+        vae = AutoencoderKL(down_block_types=down, up_block_types=up, **blocks)
+        with FlopCounterMode(display=False) as step:
+            noisy, words = torch.randn(batch, 4, side // 8, side // 8), torch.randn(batch, 77, 768)
+            unet(noisy, torch.zeros(batch, dtype=torch.long), words).sample.sum().backward()
+        with torch.no_grad(), FlopCounterMode(display=False) as encode:
+            vae.encode(torch.randn(batch, 3, side, side))
+    return step.get_total_flops(), encode.get_total_flops()
+
+
 def main() -> None:
     """Print one row per target preset."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--resolution", type=int, default=512)
     options = parser.parse_args()
-    print(f"SD 1.5, {options.resolution} px, batch {options.batch}, bf16: activations kept for backward")
-    print("| target | PEFT's default, GiB | casts off, GiB | saved |\n|---|---|---|---|")
+    print(
+        f"SD 1.5, {options.resolution} px, batch {options.batch}: step and encoding; bf16 activations kept for backward"
+    )
+    print("| target | step, TFLOP | encoding, TFLOP | both / step | PEFT's default, GiB | casts off, GiB | saved |")
+    print("|---|---|---|---|---|---|---|")
     for target in lora.TARGETS:
         on, off = (kept(target, casting, options.batch, options.resolution) for casting in (True, False))
-        print(f"| {target} | {on / 2**30:.2f} | {off / 2**30:.2f} | {1 - off / on:.0%} |")
+        step, encode = flops(target, options.batch, options.resolution)
+        work = f"{step / 1e12:.2f} | {encode / 1e12:.2f} | {(step + encode) / step:.2f}"
+        print(f"| {target} | {work} | {on / 2**30:.2f} | {off / 2**30:.2f} | {1 - off / on:.0%} |")
 
 
 if __name__ == "__main__":
