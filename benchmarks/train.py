@@ -21,15 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDPMScheduler, StableDiffusionPipeline
 from peft import LoraConfig
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import CLIPTextConfig, CLIPTextModel
 
-from anime_lora.files import sha256_file
 from anime_lora.params.document import load_params
 from anime_lora.params.section import Base
 from anime_lora.params.train import Train
@@ -42,60 +40,7 @@ from anime_lora.training.run import Run, open_run
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
 from anime_lora.training.visits import groups
-
-POCKET = Path("data/base/pocket")
-SAMPLES = Path("data/samples/anime")
-
-
-def sd15(folder: Path) -> Path:
-    """A diffusers folder with SD 1.5's shapes and random weights; the tokenizer is the pocket base's."""
-    tokenizer = load_pipeline(POCKET, torch.float32).tokenizer
-    text = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
-    blocks = {
-        "block_out_channels": (128, 256, 512, 512),
-        "layers_per_block": 2,
-        "latent_channels": 4,
-        "sample_size": 512,
-    }
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, **blocks
-    )
-    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
-    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
-    parts = {
-        "vae": vae,
-        "text_encoder": CLIPTextModel(text),
-        "tokenizer": tokenizer,
-        "unet": unet,
-        "scheduler": scheduler,
-    }
-    StableDiffusionPipeline(
-        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-    ).save_pretrained(folder)
-    return folder
-
-
-def read(count: int, side: int, folder: Path) -> list[Picture]:
-    """`count` of the sample pictures at `side` pixels, as an organized dataset has them."""
-    found = []
-    for source in sorted(SAMPLES.glob("*.png"))[:count]:
-        path = folder / source.name
-        with Image.open(source) as image:
-            resized = image.convert("RGB").resize((side, side))
-        if not path.is_file():
-            resized.save(path)
-        text = source.with_suffix(".txt").read_text(encoding="utf-8").strip()
-        found.append(
-            Picture(
-                id=sha256_file(path),
-                path=path,
-                text=text,
-                split="train",
-                pixel_sha256=sha256_file(path),
-                name=source.name,
-            )
-        )
-    return found
+from benchmarks.subjects import POCKET, read, sd15
 
 
 class Plain:
@@ -115,8 +60,15 @@ class Plain:
         self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate)
         self.noise = DDPMScheduler.from_config(pipe.scheduler.config)
 
-    def step(self, pictures: list[Picture]) -> None:
-        """One step on `pictures`."""
+    def step(self, pictures: list[Picture], micro: int) -> None:
+        """One step on `pictures`, `micro` of them at once."""
+        for some in groups(pictures, micro):
+            (self._loss(some) * len(some) / len(pictures)).backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, self.settings.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _loss(self, pictures: list[Picture]) -> Tensor:
         pixels = torch.stack([self._pixels(picture) for picture in pictures]).to(self.device, self.pipe.vae.dtype)
         latents = self.pipe.vae.encode(pixels).latent_dist.sample() * self.pipe.vae.config.scaling_factor
         noise = torch.randn_like(latents)
@@ -126,11 +78,7 @@ class Plain:
         ).input_ids.to(self.device)
         words = self.pipe.text_encoder(ids, return_dict=False)[0]
         found = self.pipe.unet(self.noise.add_noise(latents, noise, times), times, words, return_dict=False)[0]
-        loss = functional.mse_loss(found.float(), noise.float())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, self.settings.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        return functional.mse_loss(found.float(), noise.float())
 
     def _pixels(self, picture: Picture) -> Tensor:
         with Image.open(picture.path) as image:
@@ -170,6 +118,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--resolution", type=int, help="pixels; default: 256 for pocket, 512 for sd15")
+    parser.add_argument("--plain-batch", type=int, help="pictures the plain loop computes at once; default: --batch")
     parser.add_argument("--target", choices=tuple(lora.TARGETS), help="default: as params.yaml has it")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out each loop's own process")
     options = parser.parse_args()
@@ -213,7 +162,7 @@ def alone(name: str, options: argparse.Namespace, side: int, base: Path, folder:
     del run
     plain = Plain(load_pipeline(base, machine.DTYPES[options.precision]), settings_of(options), side, device_here())
     for _ in range(2):
-        plain.step(pictures)
+        plain.step(pictures, options.plain_batch or options.batch)
     return measure.memory_peak(empty)
 
 
@@ -240,13 +189,15 @@ def compare(options: argparse.Namespace, side: int, base: Path, folder: Path) ->
     for number in range(options.steps + 1):
         part = parts[number % len(parts)]
         ours.append(seconds(lambda part=part: take_step(run, state, part, Stop()), device))
-        theirs.append(seconds(lambda part=part: plain.step([visit.picture for visit in part]), device))
+        shown = [visit.picture for visit in part]
+        theirs.append(seconds(lambda shown=shown: plain.step(shown, options.plain_batch or options.batch), device))
     mine, other = statistics.median(ours[1:]), statistics.median(theirs[1:])
     ratios = [b / a for a, b in zip(ours[1:], theirs[1:], strict=True)]
     share = floor(run, options.batch) / peak(device, dtype) / mine
     where = f"{device}, {torch.get_num_threads()} threads"
     print(f"{options.base}, {side} px, batch {options.batch}, {options.precision}, {run.settings.target}, {where}")
-    print("| | plain loop | ours |\n|---|---|---|")
+    micro = options.plain_batch or options.batch
+    print(f"| | plain loop, {micro} x {options.batch // micro} | ours, {options.batch} x 1 |\n|---|---|---|")
     print(f"| median step, s | {other:.3f} | {mine:.3f} |")
     print(f"| pictures per second | {options.batch / other:.2f} | {options.batch / mine:.2f} |")
     if memory:
