@@ -1,4 +1,4 @@
-"""Our training step beside the plain loop of diffusers' DreamBooth-LoRA example: `python benchmarks/train.py`.
+"""Our training step beside the plain loop of diffusers' DreamBooth-LoRA example: `python -m benchmarks.train`.
 
 The plain loop is what that script does for each step: encode the pictures with the VAE, encode the captions, add noise,
 predict, mean squared error, clip, AdamW, with adapters from PEFT's defaults on the same modules. Both take the same
@@ -8,26 +8,30 @@ pictures, effective batch, rank and precision; their steps alternate, so that a 
 """
 
 import argparse
+import multiprocessing
+import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDPMScheduler, StableDiffusionPipeline
 from peft import LoraConfig
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import CLIPTextConfig, CLIPTextModel
 
-from anime_lora.files import sha256_file
 from anime_lora.params.document import load_params
 from anime_lora.params.section import Base
 from anime_lora.params.train import Train
+from anime_lora.paths import PARAMS
 from anime_lora.training import lora, machine, measure
 from anime_lora.training.base import load_pipeline
 from anime_lora.training.loop import take_step
@@ -36,59 +40,7 @@ from anime_lora.training.run import Run, open_run
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
 from anime_lora.training.visits import groups
-
-POCKET = Path("data/base/pocket")
-SAMPLES = Path("data/samples/anime")
-
-
-def sd15(folder: Path) -> Path:
-    """A diffusers folder with SD 1.5's shapes and random weights; the tokenizer is the pocket base's."""
-    tokenizer = load_pipeline(POCKET, torch.float32).tokenizer
-    text = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
-    blocks = {
-        "block_out_channels": (128, 256, 512, 512),
-        "layers_per_block": 2,
-        "latent_channels": 4,
-        "sample_size": 512,
-    }
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, **blocks
-    )
-    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
-    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
-    parts = {
-        "vae": vae,
-        "text_encoder": CLIPTextModel(text),
-        "tokenizer": tokenizer,
-        "unet": unet,
-        "scheduler": scheduler,
-    }
-    StableDiffusionPipeline(
-        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-    ).save_pretrained(folder)
-    return folder
-
-
-def read(count: int, side: int, folder: Path) -> list[Picture]:
-    """`count` of the sample pictures at `side` pixels, as an organized dataset has them."""
-    found = []
-    for source in sorted(SAMPLES.glob("*.png"))[:count]:
-        path = folder / source.name
-        with Image.open(source) as image:
-            resized = image.convert("RGB").resize((side, side))
-        resized.save(path)
-        text = source.with_suffix(".txt").read_text(encoding="utf-8").strip()
-        found.append(
-            Picture(
-                id=sha256_file(path),
-                path=path,
-                text=text,
-                split="train",
-                pixel_sha256=sha256_file(path),
-                name=source.name,
-            )
-        )
-    return found
+from benchmarks.subjects import POCKET, read, sd15
 
 
 class Plain:
@@ -108,8 +60,15 @@ class Plain:
         self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate)
         self.noise = DDPMScheduler.from_config(pipe.scheduler.config)
 
-    def step(self, pictures: list[Picture]) -> None:
-        """One step on `pictures`."""
+    def step(self, pictures: list[Picture], micro: int) -> None:
+        """One step on `pictures`, `micro` of them at once."""
+        for some in groups(pictures, micro):
+            (self._loss(some) * len(some) / len(pictures)).backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, self.settings.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _loss(self, pictures: list[Picture]) -> Tensor:
         pixels = torch.stack([self._pixels(picture) for picture in pictures]).to(self.device, self.pipe.vae.dtype)
         latents = self.pipe.vae.encode(pixels).latent_dist.sample() * self.pipe.vae.config.scaling_factor
         noise = torch.randn_like(latents)
@@ -119,11 +78,7 @@ class Plain:
         ).input_ids.to(self.device)
         words = self.pipe.text_encoder(ids, return_dict=False)[0]
         found = self.pipe.unet(self.noise.add_noise(latents, noise, times), times, words, return_dict=False)[0]
-        loss = functional.mse_loss(found.float(), noise.float())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, self.settings.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        return functional.mse_loss(found.float(), noise.float())
 
     def _pixels(self, picture: Picture) -> Tensor:
         with Image.open(picture.path) as image:
@@ -163,6 +118,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--resolution", type=int, help="pixels; default: 256 for pocket, 512 for sd15")
+    parser.add_argument("--plain-batch", type=int, help="pictures the plain loop computes at once; default: --batch")
+    parser.add_argument("--target", choices=tuple(lora.TARGETS), help="default: as params.yaml has it")
+    parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out each loop's own process")
     options = parser.parse_args()
     side = options.resolution or {"pocket": 256, "sd15": 512}[options.base]
     with tempfile.TemporaryDirectory() as name:
@@ -170,40 +128,84 @@ def main() -> None:
         compare(options, side, POCKET if options.base == "pocket" else sd15(folder / "base"), folder)
 
 
+def settings_of(options: argparse.Namespace) -> Train:
+    """The train section of params.yaml with the command line's changes."""
+    changes = {"batch_size": options.batch, "precision": options.precision, "gradient_accumulation_steps": 1}
+    return load_params(PARAMS).train.model_copy(update=changes | ({"target": options.target} if options.target else {}))
+
+
+def device_here() -> torch.device:
+    """Where training would run."""
+    return torch.device(machine.device_name(load_params(PARAMS).compute))
+
+
+def open_ours(options: argparse.Namespace, side: int, base: Path, folder: Path) -> Run:
+    """Our run with its pictures, nothing encoded yet."""
+    settings = settings_of(options)
+    section = Base(model=str(base), revision=None, resolution=side)
+    accelerator = machine.accelerator(settings, str(device_here()))
+    run = open_run(settings, section, base, accelerator, (folder / "cache", "mark"))
+    run.pictures = read(4 * options.batch, side, folder)
+    return run
+
+
+def alone(name: str, options: argparse.Namespace, side: int, base: Path, folder: Path) -> int:
+    """Bytes that one loop needs at most when it has a process to itself: set up, encode, two steps."""
+    run = open_ours(options, side, base, folder)
+    part = run.visits(0)[: run.group_size]
+    if name == "ours":
+        run.training_mode(True)
+        for _ in range(2):
+            take_step(run, State(), part, Stop())
+        return measure.memory_peak(run)
+    pictures, empty = [visit.picture for visit in part], replace(run, pipe=None, batches=None, optimizer=None)
+    del run
+    plain = Plain(load_pipeline(base, machine.DTYPES[options.precision]), settings_of(options), side, device_here())
+    for _ in range(2):
+        plain.step(pictures, options.plain_batch or options.batch)
+    return measure.memory_peak(empty)
+
+
+def peaks(*arguments: Any) -> dict[str, float]:
+    """GiB that each loop needs at most, each measured in a fresh process."""
+    found = {}
+    for name in ("plain", "ours"):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            found[name] = pool.submit(alone, name, *arguments).result() / 2**30
+    return found
+
+
 def compare(options: argparse.Namespace, side: int, base: Path, folder: Path) -> None:
     """Alternate the two loops and print the table."""
-    params = load_params(Path("params.yaml"))
-    changes = {"batch_size": options.batch, "precision": options.precision, "gradient_accumulation_steps": 1}
-    settings = params.train.model_copy(update=changes)
-    device = torch.device(machine.device_name(params.compute))
-    dtype = machine.DTYPES[options.precision]
-    pictures = read(4 * options.batch, side, folder)
-    section = Base(model=str(base), revision=None, resolution=side)
-    run = open_run(settings, section, base, machine.accelerator(settings, str(device)), (folder / "cache", "mark"))
-    run.pictures = pictures
-    encoded = seconds(lambda: run.batches.latents.fill(pictures, [False], lambda: None), device) / len(pictures)
-    plain = Plain(load_pipeline(base, dtype), settings, side, device)
+    memory = peaks(options, side, base, folder) if options.memory else {}
+    run, device, dtype = open_ours(options, side, base, folder), device_here(), machine.DTYPES[options.precision]
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    count = len(run.pictures)
+    encoded = seconds(lambda: run.batches.latents.fill(run.pictures, [False], lambda: None), device) / count
+    plain = Plain(load_pipeline(base, dtype), run.settings, side, device)
     parts, state = groups(run.visits(0), run.group_size), State()
     run.training_mode(True)
     ours, theirs = [], []
     for number in range(options.steps + 1):
         part = parts[number % len(parts)]
         ours.append(seconds(lambda part=part: take_step(run, state, part, Stop()), device))
-        theirs.append(seconds(lambda part=part: plain.step([visit.picture for visit in part]), device))
+        shown = [visit.picture for visit in part]
+        theirs.append(seconds(lambda shown=shown: plain.step(shown, options.plain_batch or options.batch), device))
     mine, other = statistics.median(ours[1:]), statistics.median(theirs[1:])
     ratios = [b / a for a, b in zip(ours[1:], theirs[1:], strict=True)]
     share = floor(run, options.batch) / peak(device, dtype) / mine
     where = f"{device}, {torch.get_num_threads()} threads"
-    print(f"{options.base}, {side} px, batch {options.batch}, {options.precision}, {where}")
-    print("| | plain loop | ours |\n|---|---|---|")
+    print(f"{options.base}, {side} px, batch {options.batch}, {options.precision}, {run.settings.target}, {where}")
+    micro = options.plain_batch or options.batch
+    print(f"| | plain loop, {micro} x {options.batch // micro} | ours, {options.batch} x 1 |\n|---|---|---|")
     print(f"| median step, s | {other:.3f} | {mine:.3f} |")
     print(f"| pictures per second | {options.batch / other:.2f} | {options.batch / mine:.2f} |")
-    print(
-        f"ratio: median {statistics.median(ratios):.2f} of {len(ratios)} pairs ({min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    if memory:
+        print(f"| peak memory of a process with this loop alone, GiB | {memory['plain']:.2f} | {memory['ours']:.2f} |")
+    middle = statistics.median(ratios)
+    print(f"ratio: median {middle:.2f} of {len(ratios)} pairs ({min(ratios):.2f} to {max(ratios):.2f})")
     print(f"encoding a picture, once in our loop: {encoded:.3f} s")
     print(f"share of the FLOP floor (forward and backward to activations at this machine's matrix speed): {share:.0%}")
-    print(f"peak memory of both together: {measure.memory_peak(run) / 2**30:.2f} GiB")
 
 
 if __name__ == "__main__":

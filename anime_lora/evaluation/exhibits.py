@@ -72,6 +72,8 @@ CURVES: dict[str, tuple[str, str, str, str]] = {
                  "guidance", "score"),
     "heldout": ("Held-out loss", "Denoising loss after each epoch, on held-out and on as many trained pictures.",
                 "epoch", "loss"),
+    "selection": ("Choosing the epoch", "Score of each epoch: the share of the base's style distance that is gone, "
+                  "minus standard errors of the held-out loss above the lowest.", "epoch", "score"),
 }  # fmt: skip
 """Title, caption, and what the axes show."""
 LINES: dict[str, list[tuple[str, str, dict[str, str]]]] = {
@@ -84,6 +86,7 @@ LINES: dict[str, list[tuple[str, str, dict[str, str]]]] = {
     "guidance": [("faithfulness", "prompt faithfulness", {}), ("style", "style S", {}), ("diversity", "diversity", {}),
                  ("clipped", "clipped pixels", {})],
     "heldout": [("heldout", "held out", {}), ("probe", "trained", {})],
+    "selection": [("score", "selection score", {})],
 }  # fmt: skip
 """Column, name and filter of each curve's lines."""
 MARKS: dict[str, list[tuple[str, float, str]]] = {
@@ -101,10 +104,12 @@ HEADS = {
 
 def curves(found: Findings, heldout: list[dict[str, float]], kept: int | None) -> list[dict[str, Any]]:
     """Every curve that has points, as `content` describes it; `kept` is the published epoch."""
-    rows: dict[str, Any] = {**found.curves, "heldout": heldout}
+    rows: dict[str, Any] = {**found.curves, "heldout": heldout, "selection": heldout}
+    published: list[tuple[str, float, str]] = [] if kept is None else [("x", kept, "published")]
     marks: dict[str, list[tuple[str, float, str]]] = {
         **MARKS,
-        "heldout": [] if kept is None else [("x", kept, "published")],
+        "heldout": published,
+        "selection": published,
     }
     shown = []
     for name, (title, caption, x, y) in CURVES.items():
@@ -115,7 +120,7 @@ def curves(found: Findings, heldout: list[dict[str, float]], kept: int | None) -
                 {
                     "id": name, "title": title, "caption": caption, "x_label": x, "y_label": y, "series": drawn,
                     "marks": [{"axis": axis, "at": at, "label": label} for axis, at, label in marks[name]],
-                    "csv": f"plots/{name}.csv",
+                    "csv": f"plots/{'heldout' if name == 'selection' else name}.csv",
                 }
             )  # fmt: skip
     return shown

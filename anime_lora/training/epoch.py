@@ -1,4 +1,4 @@
-"""The end of an epoch: held-out loss, sample strip, the epoch's adapter; none of it moves what is trained."""
+"""The end of an epoch: held-out loss, samples and their style, the adapter; none of it moves what is trained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from anime_lora.files import write_bytes
-from anime_lora.training import heldout, preview
+from anime_lora.training import heldout, preview, style
 from anime_lora.training.pictures import Picture, of_split
 from anime_lora.training.run import Run
+from anime_lora.training.selection import out_of_patience
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
 from anime_lora.training.tensorfile import serialized
@@ -50,9 +51,11 @@ def judge(run: Run, state: State, stop: Stop) -> None:
     epoch = len(state.epochs)
     with judged_weights(run):
         row = {"epoch": epoch, "step": state.step, **held_out(run, stop)}
+        drawn: list[Tensor] = []
         if run.accelerator.is_main_process:
             write_bytes(adapter_file(run.folder, epoch), serialized(run.adapter(), {}))
-            preview.draw_strip(run, strip_file(run.folder, epoch), stop)
+            drawn = preview.draw_strip(run, strip_file(run.folder, epoch), stop)
+        row["style"] = style_distance(run, drawn)
     run.accelerator.wait_for_everyone()
     state.end_epoch(row)
     state.stopped_early = out_of_patience(state.epochs, run.settings.patience)
@@ -64,36 +67,52 @@ def described(row: dict[str, Any]) -> str:
     """A row of the held-out table as a line of text."""
     if row["heldout"] is None:
         return f"{row['step']} steps, no held-out pictures"
-    return f"held-out loss {row['heldout']:.5f}, train probe {row['probe']:.5f}, gap {row['gap']:+.5f}"
+    style_told = "" if row["style"] is None else f", style distance {row['style']:.3f}"
+    return f"held-out loss {row['heldout']:.5f}, train probe {row['probe']:.5f}, gap {row['gap']:+.5f}{style_told}"
 
 
-def held_out(run: Run, stop: Stop) -> dict[str, float | None]:
-    """Held-out loss, the train probe's over as many pictures, and the gap between; None without held-out pictures."""
+def held_out(run: Run, stop: Stop) -> dict[str, Any]:
+    """Held-out loss, the train probe's over as many pictures, and the gap between; None without held-out pictures.
+
+    `each` holds the loss of every held-out picture: the same pictures and noise in each epoch.
+    """
     holdout = of_split(run.pictures, "holdout")[: run.settings.heldout_images]
     probe = of_split(run.pictures, "train")[: len(holdout)]
-    means = [_mean_loss(run, pictures, stop) for pictures in (holdout, probe)]
-    if means[0] is None or means[1] is None:
-        return {"heldout": means[0], "probe": means[1], "gap": None}
-    return {"heldout": means[0], "probe": means[1], "gap": means[0] - means[1]}
+    each, trained = (_losses(run, pictures, stop) for pictures in (holdout, probe))
+    if not each or not trained:
+        return {"heldout": None, "probe": None, "gap": None, "each": []}
+    means = [sum(losses) / len(losses) for losses in (each, trained)]
+    return {"heldout": means[0], "probe": means[1], "gap": means[0] - means[1], "each": each}
 
 
-def _mean_loss(run: Run, pictures: list[Picture], stop: Stop) -> float | None:
-    """Mean held-out loss, each process measuring its share; the sum runs in the pictures' order on every one."""
-    if not pictures:
-        return None
+def _losses(run: Run, pictures: list[Picture], stop: Stop) -> list[float]:
+    """The loss of each picture, each process measuring its share; the same on every one."""
     alone = run.accelerator.num_processes == 1
     found = torch.zeros(len(pictures))
     for place in run.mine(range(len(pictures))):
         found[place] = heldout.loss(pictures[place], run.predict, run.batches)
         if alone:
             stop.check()
-    whole: Tensor = found if alone else run.accelerator.reduce(found.to(run.accelerator.device), "sum").cpu()
-    return float(whole.double().mean())
+    return [float(value) for value in _summed(run, found)]
 
 
-def out_of_patience(rows: list[dict[str, Any]], patience: int | None) -> bool:
-    """Whether the held-out loss has not improved for `patience` epochs."""
-    losses = [row["heldout"] for row in rows]
-    if patience is None or None in losses:
-        return False
-    return len(losses) - 1 - losses.index(min(losses)) >= patience
+def _summed(run: Run, values: Tensor) -> Tensor:
+    """The sum over the processes, on every one of them."""
+    if run.accelerator.num_processes == 1 or not len(values):
+        return values
+    whole: Tensor = run.accelerator.reduce(values.to(run.accelerator.device), "sum").cpu()
+    return whole
+
+
+def style_distance(run: Run, drawn: list[Tensor]) -> float | None:
+    """Mean distance of the validation pictures' latents from the held-out pictures'; None without two of those.
+
+    Only the first process draws; it tells the others, who must agree on when to stop.
+    """
+    pictures = of_split(run.pictures, "holdout") if run.settings.heldout_images else []
+    if len(pictures) < 2:
+        return None
+    found = torch.zeros(run.settings.validation_images)
+    if drawn:
+        found = torch.tensor(style.distances(drawn, [run.batches.latents.get(picture)[0] for picture in pictures]))
+    return float(_summed(run, found).double().mean())

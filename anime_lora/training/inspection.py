@@ -1,6 +1,7 @@
 """What a LoRA file holds and says about itself, whoever made it: read from its bytes, no base needed."""
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,13 +12,9 @@ import torch
 from safetensors import safe_open
 
 from anime_lora.errors import AdapterError
+from anime_lora.training.families import Module, modules
 from anime_lora.training.tensorfile import data_hash, read_header
 
-FORMATS = {
-    "kohya (A1111, Forge, ComfyUI)": (".lora_down.weight", ".lora_up.weight"),
-    "diffusers / PEFT": (".lora_A.weight", ".lora_B.weight"),
-    "diffusers, before PEFT": (".lora.down.weight", ".lora.up.weight"),
-}
 SHOWN_TAGS = 20
 LONG = 200
 """A longer metadata value is shown by its length: thumbnails, whole tag tables."""
@@ -35,30 +32,31 @@ def inspect(path: Path) -> Rows:
         raise AdapterError(f"{path} is not a file")
     header = read_header(path)
     said: dict[str, str] = header.pop("__metadata__", {})
-    kind, down, up = _format(header, path)
-    modules = {name.removesuffix(down): entry["shape"] for name, entry in header.items() if name.endswith(down)}
-    unpaired = [name for name in modules if name + up not in header]
-    if unpaired:
-        raise AdapterError(f"{path}: {unpaired[0]}{down} has no {up.lstrip('.')} ({len(unpaired)} such modules)")
+    found, others = modules(header)
+    if not found:
+        raise AdapterError(f"{path} holds no LoRA this reads (a full model is none): it has {next(iter(header), None)}")
+    halves = [module for module in found if module.missing()]
+    if halves:
+        half, lacking = halves[0], str(halves[0].missing()).lstrip(".")
+        raise AdapterError(f"{path}: {half.path}{half.endings[0]} has no {lacking} ({len(halves)} such modules)")
+    paths = [module.path for module in found]
     return [
-        ("file format", kind),
+        ("file format", _counted(module.family.name for module in found)),
         ("size", f"{path.stat().st_size / 2**20:.2f} MiB, {_counted(entry['dtype'] for entry in header.values())}"),
-        ("modules", f"{len(modules)}: {_counted(_part(name) for name in modules)}"),
-        ("rank", _counted(shape[0] for shape in modules.values())),
-        ("alpha", _alphas(path, said, list(modules), header)),
+        ("modules", f"{len(found)}: {_counted(map(_part, paths))}"),
+        ("rank", _counted(_rank(module, header) for module in found)),
+        ("alpha", _alphas(path, said, paths, header)),
         ("DoRA", "yes" if any("magnitude" in n or n.endswith("dora_scale") for n in header) else "no"),
-        *_change(path, list(modules), (down, up)),
+        *([("other tensors", f"{len(others)}, e.g. {others[0]}")] if others else []),
+        *_change(path, found),
         *_hash(path, said),
         *_told(said),
     ]
 
 
-def _format(header: dict[str, Any], path: Path) -> tuple[str, str, str]:
-    for kind, (down, up) in FORMATS.items():
-        if any(name.endswith(down) for name in header):
-            return kind, down, up
-    example = next(iter(header), "nothing")
-    raise AdapterError(f"{path} holds no LoRA this reads (LyCORIS and full models are others): it has {example}")
+def _rank(module: Module, header: dict[str, Any]) -> str:
+    name = module.rank_name()
+    return "stored whole" if name is None else str(header[name]["shape"][0])
 
 
 def _counted(values: Any) -> str:
@@ -84,20 +82,21 @@ def _alphas(path: Path, said: dict[str, str], modules: list[str], header: dict[s
     return _counted(f"{value:g}" for value in found) if found else "not in the file: a reader takes alpha = rank"
 
 
-def _change(path: Path, modules: list[str], parts: tuple[str, str]) -> Iterator[tuple[str, str]]:
-    """How much the factors hold, ‖up‖·‖down‖ per module, and what is wrong with them."""
+def _change(path: Path, found: list[Module]) -> Iterator[tuple[str, str]]:
+    """How much the factors hold, the product of their norms per module, and what is wrong with them."""
     norms, broken = [], []
     with safe_open(path, "pt") as file:
-        for module in modules:
-            down, up = (file.get_tensor(module + part).float() for part in parts)
-            norms.append(float(down.norm() * up.norm()))
-            if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
-                broken.append(module)
+        for module in found:
+            factors = [file.get_tensor(module.path + ending).float() for ending in module.endings]
+            norms.append(math.prod(float(factor.norm()) for factor in factors))
+            if not all(torch.isfinite(factor).all() for factor in factors):
+                broken.append(module.path)
     still = sum(norm == 0 for norm in norms)
     middle = sorted(norms)[len(norms) // 2]
     yield (
         "change",
-        f"‖up‖·‖down‖ per module: median {middle:.3g}, largest {max(norms):.3g}; {still} modules change nothing",
+        f"product of the factors' norms per module: median {middle:.3g}, largest {max(norms):.3g}; "
+        f"{still} modules change nothing",
     )
     if broken:
         yield "broken", f"{len(broken)} modules hold NaN or infinity, e.g. {broken[0]}"

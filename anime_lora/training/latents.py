@@ -1,7 +1,6 @@
 """Latents cached by content: the VAE's posterior mean and log-variance per picture, resampled at each visit."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -9,10 +8,11 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from anime_lora.errors import DatasetError, TrainingError
+from anime_lora.files import write_bytes
 from anime_lora.progress import track
 from anime_lora.training.pictures import Picture
 
@@ -92,10 +92,7 @@ class Latents:
 
     @staticmethod
     def _write(path: Path, posterior: Posterior) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
-        save_file({"mean": posterior[0].contiguous(), "logvar": posterior[1].contiguous()}, beside)
-        beside.replace(path)
+        write_bytes(path, save({"mean": posterior[0].contiguous(), "logvar": posterior[1].contiguous()}))
 
     def get(self, picture: Picture, flip: bool = False) -> Posterior:
         """The posterior of one picture, from memory, disk or, when its file is damaged, encoded again."""

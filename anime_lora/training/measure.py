@@ -1,6 +1,7 @@
 """What a run costs, measured on a few of its real parts: seconds, bytes of memory, bytes on disk."""
 
 import resource
+import shutil
 import statistics
 import sys
 import time
@@ -99,9 +100,10 @@ def judge_seconds(run: Run) -> tuple[float, float]:
     """
     picture = of_split(run.pictures, "train")[0]
     short = replace(run, settings=run.settings.model_copy(update={"validation_steps": 1}))
+    prompt = run.settings.validation_prompt
     with judged_weights(run):
         held = _seconds(run, lambda: heldout.loss(picture, run.predict, run.batches))
-        drawn = _seconds(run, lambda: preview.sample(short, run.settings.validation_prompt, 0, Stop()))
+        drawn = _seconds(run, lambda: preview.picture(short, preview.sample(short, prompt, 0, Stop())))
     return held, drawn + (run.settings.validation_steps - 1) * held * 2 / heldout.STRATA
 
 
@@ -142,3 +144,19 @@ def disk_bytes(run: Run, missing: int) -> dict[str, int]:
         "adapters": adapter * (settings.epochs + 1) + adapter * 3 + epochs,
         "latents": missing * tensor_bytes(run.batches.latents.get(of_split(run.pictures, "train")[0])),
     }
+
+
+def room(needed: int, folder: Path) -> int:
+    """Bytes free where `folder` is or will be.
+
+    Raises:
+        TrainingError: fewer than `needed`.
+    """
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise TrainingError(
+            f"the run writes about {needed / 2**20:.0f} MiB, and the disk of {folder} has {free / 2**20:.0f} MiB free: "
+            "free some, lower train.keep_checkpoints or set train.keep_epochs to false"
+        )
+    return free

@@ -11,9 +11,9 @@ from typing import Any
 
 from PIL import Image
 
-from anime_lora import __version__
 from anime_lora.params.section import Base, Concept
 from anime_lora.params.train import Train
+from anime_lora.training import commit
 from anime_lora.training.pictures import Picture, of_split
 from anime_lora.training.run import Run
 from anime_lora.training.state import State
@@ -96,7 +96,10 @@ def tag_frequency(pictures: list[Picture]) -> dict[str, int]:
 
 
 def model_spec(run: Run, concept: Concept, strip: Path) -> dict[str, str]:
-    """Stability's model specification 1.0.1; dated only by SOURCE_DATE_EPOCH (same inputs, same bytes)."""
+    """Stability's model specification 1.0.1.
+
+    Dated by SOURCE_DATE_EPOCH, else by the commit the run was made from: same inputs, same bytes.
+    """
     second = run.pipe.unet.config.cross_attention_dim == 1024
     side = run.batches.latents.size
     values = {
@@ -109,10 +112,15 @@ def model_spec(run: Run, concept: Concept, strip: Path) -> dict[str, str]:
         "modelspec.trigger_phrase": f"{concept.trigger} {concept.class_name}",
         "modelspec.thumbnail": thumbnail(strip),
     }
-    moment = os.environ.get("SOURCE_DATE_EPOCH")
-    if moment is not None and moment.isdigit():
-        values["modelspec.date"] = datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    moment = _moment()
+    if moment is not None:
+        values["modelspec.date"] = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return values
+
+
+def _moment() -> int | None:
+    asked, here = os.environ.get("SOURCE_DATE_EPOCH", ""), commit.current()
+    return int(asked) if asked.isdigit() else (here.seconds if here else None)
 
 
 def thumbnail(strip: Path) -> str:
@@ -126,11 +134,13 @@ def thumbnail(strip: Path) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def lineage(dataset: str, params: str, base_hash: str) -> dict[str, str]:
-    """What the adapter was made from, under a prefix of our own."""
+def lineage(facts: dict[str, Any]) -> dict[str, str]:
+    """What the adapter was made from, under a prefix of our own; `facts` as in the run's record."""
+    made_by = {"anime_lora.git_commit": facts["commit"]} if facts["commit"] else {}
     return {
-        "anime_lora.version": __version__,
-        "anime_lora.dataset_sha256": dataset,
-        "anime_lora.params_sha256": params,
-        "anime_lora.base_sha256": base_hash,
+        "anime_lora.version": facts["version"],
+        **made_by,
+        "anime_lora.dataset_sha256": facts["dataset"]["sha256"],
+        "anime_lora.params_sha256": facts["params_sha256"],
+        "anime_lora.base_sha256": facts["base"]["weights_sha256"],
     }

@@ -30,7 +30,7 @@ def plan(  # noqa: PLR0917  the door: four sections, two folders
     Encodes a few pictures into the latent cache and takes a few steps, which are thrown away.
 
     Raises:
-        TrainingError: the training cannot succeed, with every reason; or it does not fit into the memory.
+        TrainingError: the training cannot succeed, with every reason; or it does not fit into memory or disk.
         DatasetError: there is no organized dataset.
         BaseModelError: the base is missing or broken.
     """
@@ -92,7 +92,9 @@ def _costs(run: Run, processes: int) -> Iterator[tuple[str, str]]:
     yield "memory", f"{memory[0] / 2**30:.1f} of {memory[1] / 2**30:.1f} GiB"
     yield "checkpoint", f"{disk['checkpoint'] / MIB:.1f} MiB"
     parts = ", ".join(f"{name} {disk[name] / MIB:.1f}" for name in ("checkpoints", "adapters", "latents"))
-    yield "disk", f"{sum(disk[n] for n in ('checkpoints', 'adapters', 'latents')) / MIB:.1f} MiB ({parts})"
+    needed = disk["checkpoints"] + disk["adapters"] + disk["latents"]
+    free = measure.room(needed, run.folder)
+    yield "disk", f"{needed / MIB:.1f} MiB ({parts}) of {free / 2**30:.1f} GiB free"
 
 
 def _duration(seconds: float) -> str:

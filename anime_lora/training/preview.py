@@ -14,22 +14,24 @@ from anime_lora.training.run import Run
 from anime_lora.training.stop import Stop
 
 
-def draw_strip(run: Run, path: Path, stop: Stop) -> None:
-    """Draw the validation prompt for each seed and write the pictures side by side as one PNG.
+def draw_strip(run: Run, path: Path, stop: Stop) -> list[Tensor]:
+    """Draw the validation prompt for each seed and write the pictures side by side as one PNG; returns their latents.
 
     The PNG carries the `parameters` text that A1111 reads, for its first picture.
     """
     seeds = [run.settings.seed + i for i in range(run.settings.validation_images)]
-    drawn = [sample(run, run.settings.validation_prompt, seed, stop) for seed in seeds]
+    latents = [sample(run, run.settings.validation_prompt, seed, stop) for seed in seeds]
+    drawn = [picture(run, latent) for latent in latents]
     height, width = drawn[0].height, drawn[0].width
     strip = Image.new("RGB", (width * len(drawn), height))
-    for place, picture in enumerate(drawn):
-        strip.paste(picture, (place * width, 0))
+    for place, one in enumerate(drawn):
+        strip.paste(one, (place * width, 0))
     text = PngInfo()
     text.add_text("parameters", parameters(run, seeds[0]))
     buffer = io.BytesIO()
     strip.save(buffer, "png", pnginfo=text)
     write_bytes(path, buffer.getvalue())
+    return latents
 
 
 def parameters(run: Run, seed: int) -> str:
@@ -43,8 +45,11 @@ def parameters(run: Run, seed: int) -> str:
 
 
 @torch.no_grad()
-def sample(run: Run, prompt: str, seed: int, stop: Stop) -> Image.Image:
-    """One picture by DPM++ 2M with classifier-free guidance; the noise is torch's for `seed` on the CPU, as webuis'."""
+def sample(run: Run, prompt: str, seed: int, stop: Stop) -> Tensor:
+    """One latent, (C, h, w) on the CPU in the VAE's units, by DPM++ 2M with classifier-free guidance.
+
+    The noise is torch's for `seed` on the CPU, as webuis'.
+    """
     unet, settings = run.pipe.unet, run.settings
     scheduler = DPMSolverMultistepScheduler.from_config(
         run.pipe.scheduler.config, prediction_type=run.batches.prediction
@@ -63,10 +68,13 @@ def sample(run: Run, prompt: str, seed: int, stop: Stop) -> Image.Image:
         with run.precision():
             without, asked = unet(both, t, conditioning, return_dict=False)[0].float().chunk(2)
         x = scheduler.step(without + settings.validation_guidance * (asked - without), t, x, return_dict=False)[0]
-    return _decoded(run, x)
+    found: Tensor = x[0].float().cpu() / run.batches.scaling
+    return found
 
 
-def _decoded(run: Run, latents: Tensor) -> Image.Image:
-    image = run.pipe.vae.decode(latents.float() / run.batches.scaling, return_dict=False)[0][0]
+@torch.no_grad()
+def picture(run: Run, latent: Tensor) -> Image.Image:
+    """The picture of one latent, as `sample` returns it."""
+    image = run.pipe.vae.decode(latent[None].to(run.pipe.vae.device), return_dict=False)[0][0]
     values = ((image / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(values)

@@ -34,7 +34,7 @@ def class_pictures(run: Run, cache: Path, stop: Stop) -> list[Picture]:
         with judged_weights(run):
             for i, file in track(missing, "train", "draw class pictures", len(missing), unit="picture"):
                 seed = number("prior", i) % 2**32
-                write_bytes(file, _png(preview.sample(run, settings.prior_prompt, seed, stop)))
+                write_bytes(file, _png(preview.picture(run, preview.sample(run, settings.prior_prompt, seed, stop))))
     run.accelerator.wait_for_everyone()
     return [_picture(file, settings.prior_prompt) for file in files]
 

@@ -1,29 +1,24 @@
-"""What a run leaves on record: which epoch was published and why, the curves, and a card for people."""
+"""What a run leaves on record: the facts, the curves, and a card for people."""
 
 from pathlib import Path
 from typing import Any
 
 from anime_lora.files import sha256_file, write_json, write_text
+from anime_lora.training.selection import scores
 from anime_lora.training.state import State
-
-
-def choose(rows: list[dict[str, Any]]) -> tuple[int, str]:
-    """The epoch to publish and the reason; rows as in `State.epochs`, epoch 0 being the untrained base."""
-    trained = [row for row in rows if row["epoch"] > 0]
-    if any(row["heldout"] is None for row in trained):
-        return trained[-1]["epoch"], "the last epoch: there are no held-out pictures to choose by"
-    best = min(trained, key=lambda row: (row["heldout"], row["epoch"]))
-    base = rows[0]["heldout"]
-    reason = f"lowest held-out loss of {len(trained)} epochs: {best['heldout']:.5f}, the base alone {base:.5f}"
-    if best["heldout"] >= base:
-        reason += "; no epoch was better than the base: a lower train.learning_rate or fewer steps may be"
-    return best["epoch"], reason
 
 
 def write_curves(folder: Path, state: State) -> None:
     """`plots/loss.csv` and `plots/heldout.csv`."""
     write_text(folder / "plots" / "loss.csv", table(("step", "epoch", "loss", "lr"), state.losses))
-    write_text(folder / "plots" / "heldout.csv", table(("epoch", "heldout", "probe", "gap"), state.epochs))
+    write_text(
+        folder / "plots" / "heldout.csv", table(("epoch", "heldout", "probe", "gap", "style", "score"), scored(state))
+    )
+
+
+def scored(state: State) -> list[dict[str, Any]]:
+    """The judged epochs with their selection scores."""
+    return [{**row, "score": score} for row, score in zip(state.epochs, scores(state.epochs), strict=True)]
 
 
 def table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
@@ -38,6 +33,15 @@ def write_record(folder: Path, facts: dict[str, Any], adapters: dict[str, Path])
     record = {**facts, "adapters": files}
     write_json(folder / "record.json", record)
     return record
+
+
+def _epochs(record: dict[str, Any]) -> str:
+    """The judged epochs as a Markdown table."""
+    names = ("epoch", "step", "heldout", "probe", "style", "score")
+    rows = [[row[name] for name in names] for row in record["epochs"]]
+    cells = [["" if v is None else f"{v:.5g}" for v in row] for row in rows]
+    lines = ["| " + " | ".join(row) + " |" for row in [list(names), ["---"] * len(names), *cells]]
+    return "\n".join(lines) + "\n"
 
 
 def write_card(folder: Path, record: dict[str, Any], strip: str) -> None:
@@ -69,7 +73,8 @@ Prompt with `{concept["instance_prompt"]}`.
 | base weights sha256 | `{record["base"]["weights_sha256"]}` |
 | dataset sha256 | `{record["dataset"]["sha256"]}` |
 | params sha256 | `{record["params_sha256"]}` |
-| code | anime_lora {record["version"]} |
+| code | anime_lora {record["version"]}, git commit `{record["commit"] or "none"}` |
 | held-out loss | {heldout} |
-""",
+
+{_epochs(record)}""",
     )

@@ -171,5 +171,5 @@ def assemble(
 
 def fingerprint(**parts: Any) -> str:
     """Hex sha256 of everything a run's result follows from (params, data, base); processes and device are left out."""
-    text = json.dumps({"version": 1, **parts}, sort_keys=True)
+    text = json.dumps({"version": 2, **parts}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,7 +10,7 @@ from anime_lora import __version__, paths
 from anime_lora.files import fresh_folder, link_or_copy
 from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.params.train import Train
-from anime_lora.training import launch, machine, metadata, prior, record
+from anime_lora.training import commit, launch, machine, metadata, prior, record, sense
 from anime_lora.training.base import configs_hash, locate, weights_hash
 from anime_lora.training.captions import truncated
 from anime_lora.training.checkpoint import room_on_disk
@@ -20,6 +20,7 @@ from anime_lora.training.loop import train_epochs
 from anime_lora.training.pictures import Picture, dataset_hash, of_split, read_pictures
 from anime_lora.training.resume import restore
 from anime_lora.training.run import Run, fingerprint, open_run, work_folder
+from anime_lora.training.selection import choose
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop, listening
 
@@ -45,6 +46,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     device = machine.device_name(compute)
     machine.check(settings, device)
     pictures = read_pictures(organize)
+    sense.refuse(settings, concept, pictures)
     base_path = locate(base)
     if compute.processes > 1 and not machine.launched():
         launch.relaunch(compute.processes, device)
@@ -52,9 +54,10 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     facts, mark = identity(settings, concept, base, base_path, pictures)
     with machine.deterministic(device), listening() as stop:
         run = _prepared(settings, base, base_path, device, (cache, mark))
-        _cache_pictures(run, pictures, cache / "prior" / facts["base"]["weights_sha256"][:16], stop)
-        state = restore(run)
-        train_epochs(run, state, stop)
+        with room_on_disk("the work in progress", cache):
+            _cache_pictures(run, pictures, cache / "prior" / facts["base"]["weights_sha256"][:16], stop)
+            state = restore(run)
+            train_epochs(run, state, stop)
         if run.accelerator.is_main_process:
             with room_on_disk("the adapter", out), fresh_folder(out) as folder:
                 publish(run, state, folder, facts, (concept, base))
@@ -78,7 +81,9 @@ def identity(
         },
         "dataset": {"sha256": dataset_hash(pictures), **counts},
     }
-    return {"version": __version__, **known, "params_sha256": fingerprint(params=known["params"])}, fingerprint(**known)
+    made_by = commit.current()
+    code = {"version": __version__, "commit": made_by.sha if made_by else None}
+    return {**code, **known, "params_sha256": fingerprint(params=known["params"])}, fingerprint(**known)
 
 
 def _prepared(settings: Train, base: Base, path: Path, device: str, work: tuple[Path, str]) -> Run:
@@ -117,10 +122,10 @@ def _cache_pictures(run: Run, pictures: list[Picture], folder: Path, stop: Stop)
 def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: tuple[Concept, Base]) -> None:
     """Write everything the stage promises into `folder`."""
     concept, base = names
-    epoch, reason = record.choose(state.epochs)
+    epoch, reason = choose(state.epochs)
     last = state.epochs[-1]["epoch"]
     name = f"{concept.trigger}_{concept.class_name}.safetensors"
-    lineage = metadata.lineage(facts["dataset"]["sha256"], facts["params_sha256"], facts["base"]["weights_sha256"])
+    lineage = metadata.lineage(facts)
 
     def written(number: int, target: Path, file: str) -> tuple[Path, Path]:
         described = metadata.describe(run, state, number, concept, base)
@@ -144,7 +149,7 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
         "epoch": epoch,
         "reason": reason,
         "last_epoch": last,
-        "epochs": state.epochs,
+        "epochs": record.scored(state),
         "bad_steps": state.bad,
     }
     found |= {"steps": state.step, "stopped_early": state.stopped_early}

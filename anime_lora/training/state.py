@@ -16,7 +16,7 @@ class State:
     losses: list[dict[str, Any]] = field(default_factory=list)
     """One row per step: step, epoch, loss (None when it was not finite), lr."""
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    """One row per judged epoch, the untrained base as epoch 0: epoch, heldout, probe, gap."""
+    """One row per judged epoch, the untrained base as epoch 0: epoch, step, heldout, probe, gap, each, style."""
     bad: list[dict[str, Any]] = field(default_factory=list)
     """Skipped steps: step, pictures, timesteps."""
 

@@ -2,6 +2,8 @@
 
 import errno
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,35 @@ def test_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     assert checkpoint.fault(tmp_path / "step-00000001", "mark") is None
+
+
+TINY_DISK = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from anime_lora.errors import TrainingError
+from anime_lora.training import checkpoint
+folder, big = Path({folder!r}), {{"weight": torch.zeros(100_000)}}
+checkpoint.save(folder, 1, "mark", {{"weight": torch.zeros(3)}}, {{}})
+try:
+    checkpoint.save(folder, 2, "mark", big, {{}})
+except TrainingError as error:
+    print(error)
+print(sorted(path.name for path in folder.iterdir()), checkpoint.fault(folder / "step-00000001", "mark"))
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_is_one_clear_error(tmp_path: Path) -> None:
+    """On a file system of 128 KiB: the error says what to do, nothing half-written is left, the last one is good."""
+    code = TINY_DISK.format(root=str(Path(__file__).parents[2]), folder=str(tmp_path))
+    inside = f'mount -t tmpfs -o size=128k tmpfs {tmp_path} && exec {sys.executable} -c "$0"'
+    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", tmp_path], check=False).returncode:
+        pytest.skip("this machine lets no test mount a file system")
+    ran = subprocess.run(["unshare", "-rm", "sh", "-c", inside, code], capture_output=True, text=True, check=True)
+    told, left = ran.stdout.splitlines()
+    assert "no space left while writing a checkpoint" in told
+    assert left == "['step-00000001'] None"
 
 
 def test_other_errors_are_not_called_a_full_disk(tmp_path: Path) -> None:

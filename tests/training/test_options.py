@@ -1,5 +1,6 @@
 """Each option of the train section does what its line in params.yaml says."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,15 +10,17 @@ from safetensors.torch import load_file
 
 from anime_lora.errors import TrainingError
 from anime_lora.params.section import Compute
+from anime_lora.params.train import Train
 from anime_lora.training import machine
 from anime_lora.training.batches import Visit
-from anime_lora.training.loop import train_epochs
+from anime_lora.training.loop import take_step, train_epochs
 from anime_lora.training.optimizer import Average, rate_factor
 from anime_lora.training.pictures import of_split
 from anime_lora.training.prior import class_pictures
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
-from training.tiny import COMPUTE, train_settings
+from anime_lora.training.visits import groups
+from training.tiny import COMPUTE, ROOT, make_run, train_settings
 
 RUNS = [
     {"optimizer": "adamw8bit"},
@@ -43,6 +46,62 @@ def test_option_trains_and_publishes(stage: Callable[..., Path], changes: dict) 
     rows = (out / "plots" / "loss.csv").read_text().splitlines()[1:]
     assert all(0 < float(row.split(",")[2]) < 10 for row in rows)
     assert (out / "epochs").exists() == changes.get("keep_epochs", False)
+
+
+ACTS = [
+    {"seed": 2}, {"rank": 3}, {"alpha": 8.0}, {"target": "attn"}, {"rslora": True}, {"dora": True}, {"dropout": 0.5},
+    {"text_encoder_learning_rate": 1e-2}, {"batch_size": 1}, {"gradient_accumulation_steps": 2},
+    {"learning_rate": 2e-2}, {"schedule": "linear"}, {"schedule": "cosine"}, {"warmup_steps": 3},
+    {"optimizer": "adafactor"}, {"optimizer": "prodigy", "learning_rate": 1.0}, {"weight_decay": 0.9},
+    {"max_grad_norm": 1e-9}, {"prediction_type": "v_prediction"}, {"min_snr_gamma": 0.5}, {"noise_offset": 0.5},
+    {"caption_dropout": 0.9}, {"shuffle_tags": True, "keep_tags": 0}, {"precision": "bf16"},
+]  # fmt: skip
+"""Every option that changes what is learned; those that must not are held by their own tests."""
+
+
+@pytest.fixture(scope="module")
+def usual(tiny_base: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """The losses without any option."""
+    return six_losses(make_run(tiny_base, dataset, tmp_path_factory.mktemp("usual"), learning_rate=1e-2))
+
+
+def six_losses(run: object) -> list[float]:
+    """The losses of two epochs, without judging."""
+    state = State()
+    run.training_mode(True)  # type: ignore[attr-defined]
+    for epoch in range(2):
+        for part in groups(run.visits(epoch), run.group_size):  # type: ignore[attr-defined]
+            take_step(run, state, part, Stop())  # type: ignore[arg-type]
+    return [row["loss"] for row in state.losses]
+
+
+@pytest.mark.parametrize("changes", ACTS, ids=str)
+def test_option_acts(make: Callable, usual: list[float], changes: dict) -> None:
+    """With the option the losses become other ones; the same run without it repeats its own."""
+    found = six_losses(make(**{"learning_rate": 1e-2, **changes}))
+    assert all(math.isfinite(loss) for loss in found)
+    assert found != usual
+
+
+def test_without_an_option_nothing_acts(make: Callable, usual: list[float]) -> None:
+    assert six_losses(make(learning_rate=1e-2)) == usual
+
+
+def test_every_setting_has_a_line_that_says_its_effect() -> None:
+    """No setting of `train` stands in params.yaml without words beside it."""
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    for name in Train.model_fields:
+        (line,) = [line for line in lines if line.startswith(f"  {name}:") and lines.index("train:") < lines.index(line)
+                   < lines.index("validate_sample:")]  # fmt: skip
+        assert len(line.split("#", 1)[-1].split()) >= 3 or name == "validation_steps", line
+        assert "#" in line, line
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_losses(make: Callable) -> None:
+    """torch.compile changes speed, not numbers (rtol 1e-5 in fp32)."""
+    changes = {"learning_rate": 1e-3, "target": "attn"}
+    assert six_losses(make(compile=True, **changes)) == pytest.approx(six_losses(make(**changes)), rel=1e-5)
 
 
 def losses(run: object) -> list[float]:
@@ -139,14 +198,21 @@ def test_eight_bit_state_is_eight_bit(make: Callable) -> None:
 
 
 def test_early_stop_keeps_the_best(stage: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a held-out loss that only rises, patience 2 ends training after epoch 2 and the record says why."""
+    """With a loss that only rises after epoch 1, patience 2 ends training after epoch 3 and the record says why."""
     import json
 
     values = iter([1.0, 0.5, 0.7, 0.9, 1.1])
-    rows = lambda *_: {"heldout": next(values), "probe": 0.1, "gap": 0.0}  # noqa: E731
+
+    def rows(*_: object) -> dict[str, object]:
+        loss = next(values)
+        return {"heldout": loss, "probe": 0.1, "gap": 0.0, "each": [loss, loss]}
+
     monkeypatch.setattr("anime_lora.training.epoch.held_out", rows)
     record = json.loads((stage(epochs=4, patience=2) / "record.json").read_text())
     assert record["stopped_early"]
     assert record["epoch"] == 1
     assert record["last_epoch"] == 3
     assert "lowest held-out loss" in record["reason"]
+    assert "distance" in record["reason"]
+    scores = [row["score"] for row in record["epochs"]]
+    assert scores.index(max(scores)) == 1

@@ -61,6 +61,16 @@ def test_the_checkpoint_size_is_the_real_one(planned: Any, stage: Any, tmp_path:
     assert abs(said - max(sizes) / 2**20) < 0.3
 
 
+def test_a_run_that_would_fill_the_disk_is_refused(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 10 KiB free: what is needed, what is there, and the settings that take less."""
+    import shutil
+
+    usage = shutil.disk_usage("/")._replace(free=10240)
+    monkeypatch.setattr("anime_lora.training.measure.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(TrainingError, match=r"has 0 MiB free.*train\.keep_checkpoints"):
+        planned()
+
+
 def test_nonsense_is_refused_with_every_reason_at_once(planned: Any) -> None:
     other = CONCEPT.model_copy(update={"trigger": "unheard"})
     with pytest.raises(TrainingError, match="3 reasons") as caught:

@@ -1,5 +1,6 @@
 """A run that is killed, stopped or changed: the same bytes at the end, or a fresh start."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,21 +18,27 @@ import torch
 from anime_lora.training.stop import STOPPED
 from training.tiny import train_tiny
 
-SETTINGS = {"epochs": 4, "batch_size": 1, "gradient_accumulation_steps": 2, "checkpoint_every": 1, "ema_decay": 0.9}
+SETTINGS: dict[str, Any] = {
+    "epochs": 4,
+    "batch_size": 1,
+    "gradient_accumulation_steps": 2,
+    "checkpoint_every": 1,
+    "ema_decay": 0.9,
+}
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["anime_lora.training.stage"])
 
 
-def child(base: Path, dataset: Path, folder: Path) -> None:
+def child(base: Path, dataset: Path, folder: Path, settings: dict[str, Any]) -> None:
     """The stage in a process of its own."""
     torch.set_num_threads(1)
     os.chdir(folder)
-    train_tiny(base, dataset, folder, **SETTINGS)
+    train_tiny(base, dataset, folder, **settings)
 
 
-def start(base: Path, dataset: Path, folder: Path) -> ForkServerProcess:
+def start(base: Path, dataset: Path, folder: Path, settings: dict[str, Any] = SETTINGS) -> ForkServerProcess:
     folder.mkdir(exist_ok=True)
-    process = SERVER.Process(target=child, args=(base, dataset, folder))
+    process = SERVER.Process(target=child, args=(base, dataset, folder, settings))
     process.start()
     return process
 
@@ -79,6 +87,46 @@ def test_killed_twice_gives_the_same_bytes(
     assert published(tmp_path / "run" / "train") == uninterrupted
 
 
+LONG = {**SETTINGS, "epochs": 5, "gradient_accumulation_steps": 1}
+"""Six steps in each of five epochs."""
+
+
+def kill_at_random(base: Path, dataset: Path, folder: Path, kills: int) -> list[int]:
+    """One run, killed at `kills` random moments, each after at least one more step; returns the step of each kill.
+
+    The moments fall into encoding, steps, saving, judging and publishing alike.
+    """
+    chance, at, longest = random.Random(4), list[int](), 0.5
+    while True:
+        process = start(base, dataset, folder, LONG)
+        if len(at) < kills:
+            process.join(timeout=chance.uniform(0, longest))
+        if len(at) < kills and process.is_alive():
+            before = at[-1] if at else -1
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            at.append(newest_step(folder))
+            longest = longest * 1.5 if at[-1] == before else longest * 0.8  # this machine's pace, found as it goes
+            continue
+        process.join()
+        assert process.exitcode == 0
+        return at
+
+
+@pytest.mark.slow
+def test_one_run_killed_twenty_times_gives_the_same_bytes(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+    """kill -9 at twenty random moments of one run, at least two within one epoch: every published file is the same."""
+    whole = start(tiny_base, dataset, tmp_path / "whole", LONG)
+    whole.join()
+    assert whole.exitcode == 0
+    at = kill_at_random(tiny_base, dataset, tmp_path / "run", kills=20)
+    assert len(at) == 20
+    per_epoch = [sum(step // 6 == epoch and step % 6 > 0 for step in at) for epoch in range(LONG["epochs"])]
+    assert max(per_epoch) >= 2, at
+    assert at[-1] > 0
+    assert published(tmp_path / "run" / "train") == published(tmp_path / "whole" / "train")
+
+
 @pytest.mark.slow
 def test_killed_twenty_times_gives_the_same_bytes(
     tiny_base: Path, dataset: Path, tmp_path: Path, uninterrupted: dict[str, bytes]
@@ -108,6 +156,32 @@ def test_sigterm_saves_and_says_so(
     process = start(tiny_base, dataset, folder)
     process.join()
     assert published(folder / "train") == uninterrupted
+
+
+def test_a_stop_waits_for_its_group_and_for_no_more(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal in the middle of the second group of four: that group's step is taken and saved, and none after it."""
+    from anime_lora.training import checkpoint
+    from anime_lora.training.loop import train_epochs
+    from anime_lora.training.state import State
+    from anime_lora.training.stop import Stop, StopAskedError
+
+    run = make(batch_size=1, gradient_accumulation_steps=2, heldout_images=0, epochs=4)
+    state, stop, calls = State(), Stop(), list[int]()
+    losses = run.losses
+
+    def signalled(visits: object) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 3:  # the first picture of the second group
+            stop.request(signal.SIGTERM, None)
+        return losses(visits)
+
+    monkeypatch.setattr(run, "losses", signalled)
+    with pytest.raises(StopAskedError):
+        train_epochs(run, state, stop)
+    assert (len(calls), state.step) == (4, 2)
+    newest = checkpoint.saved(run.folder / "checkpoints")[0]
+    assert newest.name == "step-00000002"
+    assert checkpoint.fault(newest, run.fingerprint) is None
 
 
 def interrupted(stage: Callable, monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
@@ -145,6 +219,36 @@ def test_cut_checkpoint_costs_only_its_steps(
     said = capsys.readouterr().out
     assert "step-00000006 is passed over: state.pt is damaged" in said
     assert "going on from step 5" in said
+
+
+@pytest.mark.parametrize("which", ["latents", "epochs", "samples"])
+def test_full_disk_while_training_keeps_the_last_checkpoint(
+    stage: Callable, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """No space for a latent, an epoch's adapter or its samples: one clear error, and the same command goes on later."""
+    from anime_lora.errors import TrainingError
+    from anime_lora.training import checkpoint
+
+    fsync = os.fsync
+
+    def full(handle: int) -> None:
+        seen = list(Path().glob(".cache/train/*/checkpoints/step-*"))
+        if which in Path(f"/proc/self/fd/{handle}").readlink().parts and (seen or which == "latents"):
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    whole = published(stage("whole", checkpoint_every=1))
+    shutil.rmtree(".cache")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(TrainingError, match="no space left while writing the work in progress"):
+            stage("again", checkpoint_every=1)
+    assert not Path("again").exists()
+    assert not list(Path(".cache").rglob("*.tmp"))
+    for newest in Path().glob(".cache/train/*/checkpoints/step-00000002"):
+        mark = json.loads((newest / checkpoint.MANIFEST).read_text())["fingerprint"]
+        assert checkpoint.fault(newest, mark) is None
+    assert published(stage("again", checkpoint_every=1)) == whole
 
 
 def test_full_disk_while_publishing_keeps_the_work(stage: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,49 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from anime_lora.errors import BaseModelError, TrainingError
+from anime_lora.files import read_jsonl, write_jsonl
+from training.tiny import train_tiny, write_dataset
+
+
+def test_a_caption_of_300_tokens_is_named_and_cut(
+    stage: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Training goes on with what the text encoder reads, and a warning says which caption is too long."""
+    folder = write_dataset(tmp_path / "organize")
+    rows = read_jsonl(folder / "metadata.jsonl")
+    rows[0]["text"] = "t c " + " ".join(["x"] * 296)
+    write_jsonl(folder / "metadata.jsonl", rows)
+    assert (stage(organize=folder, epochs=1) / "record.json").is_file()
+    assert "warning: 1 captions are longer than 77 tokens; the rest is not read: t c x" in capsys.readouterr().out
+
+
+def test_nonsense_is_refused_before_the_base_is_loaded(
+    stage: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `plan` does: every reason, before a weight is read, and nothing is written."""
+    monkeypatch.setattr("anime_lora.training.stage.locate", lambda _: pytest.fail("the base was looked at"))
+    with pytest.raises(TrainingError, match=r"(?s)2 reasons.*learning_rate.*warmup_steps"):
+        stage(learning_rate=0.9, warmup_steps=500)
+    assert not Path("train").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "says"), [("model.ckpt", "pickled checkpoint and is refused"), ("nowhere/at/all", "is not there")]
+)
+def test_a_base_that_cannot_be_is_refused_and_the_last_adapter_stays(
+    stage: Callable[..., Path], tmp_path: Path, dataset: Path, model: str, says: str
+) -> None:
+    """A pickle or nothing as base: one clear error, and what was published before is as it was."""
+    out = stage(epochs=1)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (tmp_path / "model.ckpt").write_bytes(b"\x80\x04.")
+    with pytest.raises(BaseModelError, match=says):
+        train_tiny(Path(model), dataset, tmp_path)
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
 
 def test_everything_promised_is_written(stage: Callable[..., Path]) -> None:
     """Both files, record, curves, card, strips and the last adapter are there, and the work folder is gone."""

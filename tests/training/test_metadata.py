@@ -1,0 +1,117 @@
+"""What the shared file says about itself: everything the field's tools look for, and where it came from."""
+
+import base64
+import io
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from anime_lora.training import commit
+from anime_lora.training.tensorfile import data_hash, read_header
+
+KOHYA = [
+    "v2",
+    "base_model_version",
+    "network_module",
+    "network_dim",
+    "network_alpha",
+    "network_args",
+    "output_name",
+    "sd_model_name",
+    "learning_rate",
+    "optimizer",
+    "lr_scheduler",
+    "steps",
+    "max_train_steps",
+    "epoch",
+    "num_epochs",
+    "total_batch_size",
+    "gradient_accumulation_steps",
+    "mixed_precision",
+    "seed",
+    "clip_skip",
+    "min_snr_gamma",
+    "noise_offset",
+    "resolution",
+    "num_train_images",
+    "dataset_dirs",
+    "bucket_info",
+    "tag_frequency",
+]
+MODEL_SPEC = [
+    "sai_model_spec",
+    "architecture",
+    "title",
+    "date",
+    "resolution",
+    "prediction_type",
+    "trigger_phrase",
+    "thumbnail",
+    "hash_sha256",
+]
+OURS = ["version", "git_commit", "dataset_sha256", "params_sha256", "base_sha256"]
+
+
+def repository(folder: Path) -> str:
+    """Make `folder` a git repository with one commit of 2026-01-02; returns the commit."""
+    who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    date = {
+        "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z",
+        "GIT_AUTHOR_DATE": "2026-01-02T03:04:05Z",
+        "HOME": str(folder),
+    }
+    for words in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *words], cwd=folder, check=True, env={"PATH": "/usr/bin:/bin:/usr/local/bin", **date})
+    return subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_every_key_is_there_and_true(
+    stage: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole list, all strings, with the values of this run; the date is the commit's."""
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    sha = repository(tmp_path)
+    out = stage(rank=2, alpha=6.0, epochs=1)
+    told = read_header(out / "t_c.safetensors")["__metadata__"]
+    wanted = {f"ss_{n}" for n in KOHYA} | {f"modelspec.{n}" for n in MODEL_SPEC} | {f"anime_lora.{n}" for n in OURS}
+    assert wanted | {"sshs_model_hash"} <= told.keys()
+    assert all(isinstance(value, str) for value in told.values())
+    assert (told["ss_network_dim"], told["ss_network_alpha"], told["ss_steps"]) == ("2", "6.0", "3")
+    assert json.loads(told["ss_tag_frequency"])["t_c"]["square"] == 6
+    assert told["modelspec.date"] == "2026-01-02T03:04:05"
+    assert told["modelspec.hash_sha256"] == "0x" + told["sshs_model_hash"]
+    assert told["sshs_model_hash"] == data_hash(out / "t_c.safetensors")
+    assert told["anime_lora.git_commit"] == sha
+    assert sha in (out / "README.md").read_text()
+
+
+def test_the_thumbnail_is_a_small_jpeg(stage: Callable[..., Path]) -> None:
+    """A data URI of at most 256 px that is the published epoch's first sample."""
+    told = read_header(stage(epochs=1) / "t_c.safetensors")["__metadata__"]
+    kind, data = told["modelspec.thumbnail"].split(",")
+    assert kind == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        assert image.format == "JPEG"
+        assert image.size == (64, 64)
+
+
+def test_the_card_tells_lineage_choice_and_use(stage: Callable[..., Path]) -> None:
+    """Base, dataset, params and code by their hashes, the reason, every epoch, and how to load the file."""
+    out = stage()
+    card, record = (out / "README.md").read_text(), json.loads((out / "record.json").read_text())
+    for value in (
+        record["base"]["weights_sha256"], record["dataset"]["sha256"], record["params_sha256"], record["version"],
+        record["reason"], "load_lora_weights", "<lora:t_c:1>", "samples/epoch-0",
+    ):  # fmt: skip
+        assert value in card
+    assert card.count("\n| 0 | 0 |") == card.count("\n| 2 | 6 |") == 1
+
+
+def test_outside_a_repository_there_is_no_commit(tmp_path: Path) -> None:
+    assert commit.current(tmp_path) is None
