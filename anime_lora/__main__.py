@@ -1,6 +1,6 @@
 """The door: `python -m anime_lora STAGE` runs one stage on `params.yaml`; DVC calls nothing else.
 
-Beside the stages: `preset`, `plan` and `inspect`, for people.
+Beside the stages: `preset`, `plan`, `inspect` and `dataset-diff`, for people.
 
 Each command imports its room only when called, so that a data stage never loads torch.
 """
@@ -102,6 +102,21 @@ def inspect(file: Annotated[Path, typer.Argument(help="a LoRA file, ours or anot
     from anime_lora.training.inspection import inspect as run
 
     _table(run(file))
+
+
+@app.command("dataset-diff")
+def dataset_diff(
+    old: Annotated[Path, typer.Argument(help="validate's manifest.jsonl of an earlier version, or its folder")],
+    new: Annotated[Path, typer.Argument(help="the same of a later one")] = paths.VALIDATE,
+) -> None:
+    """Say which pictures were added, removed or captioned anew between two dataset versions, and what drifted."""
+    from anime_lora.dataset.versions import compare, read_version
+
+    changes = compare(read_version(old), read_version(new))
+    print(f"{changes.before} pictures -> {changes.now}: {changes.sentence()}")
+    for row in changes.table():
+        told = " -> ".join(text for text in (row["before"], row["now"]) if text)
+        print("  ".join(part for part in (f"{row['change']:<20}", row["picture"], told) if part))
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

@@ -27,16 +27,21 @@ def test_learned(world: World) -> None:
     world.draw(learned)
     world.evaluate()
     claims = {claim["id"]: claim for claim in read(world, "claims.json")}
-    shown = {"style", "features", "strength", "guidance", "styles", "scale", "combining", "drift", "diversity"}
+    shown = {
+        "style", "features", "strength", "guidance", "styles", "scale", "combining", "controlnet", "drift", "diversity",
+    }  # fmt: skip
     assert shown <= {name for name, claim in claims.items() if claim["verdict"] == "shown"}
     assert claims["trigger"]["verdict"] == "not shown"
-    assert claims["controlnet"]["verdict"] == "not measurable here"
-    assert all(len(claim["interval"]) == 2 and claim["n"] for name, claim in claims.items() if name != "controlnet")
+    assert all(len(claim["interval"]) == 2 and claim["n"] for claim in claims.values())
     metrics = read(world, "metrics.json")
     assert 0.5 < metrics["style"]["low"] < metrics["style"]["value"] < 1.1
     assert metrics["heldout_loss"] == {"value": 0.3, "base": 0.5}
     assert metrics["features.accuracy"]["value"] == metrics["features.ceiling"]["value"] == 1
     assert metrics["strength.rho_style"]["value"] == pytest.approx(1)
+    assert metrics["strength.at_0.65.nearer"]["low"] > 0.5
+    assert metrics["strength.truth_gain"]["low"] > 0
+    assert metrics["combining.second"]["value"] > 0.5
+    assert metrics["sharpness.against_native"]["n"] == 8
     assert {file.stem for file in (world.out / "plots").glob("*.csv")} == {
         "strength",
         "structure",

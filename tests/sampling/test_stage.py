@@ -20,7 +20,7 @@ def section(**changes: object) -> ValidateSample:
         "guidances": (1.0, 5.0), "scales": (0.0, 1.0),
         "styles": {"chibi": "chibi style"}, "style_prompts": ("girl",), "style_guidances": (5.0,),
         "unrelated_prompts": ("a photo", "a sketch"), "sources": None, "counterparts": None,
-        "source_prompt": "portrait",
+        "source_prompt": "portrait", "source_seeds": 1,
         "strengths": (0.5, 1.0), "base_strengths": (1.0,), "second_adapter": None, "controlnet": None,
     }  # fmt: skip
     return ValidateSample.model_validate({**values, **changes})
