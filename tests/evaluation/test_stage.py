@@ -52,6 +52,44 @@ def test_learned(world: World) -> None:
     }
 
 
+def test_alone(world: World) -> None:
+    """Without a second LoRA and a ControlNet their claims are not measurable, and it is said what to set."""
+    world.draw(learned, second=None, controlnet=None)
+    world.evaluate()
+    claims = {claim["id"]: claim for claim in read(world, "claims.json")}
+    for name, setting in (("combining", "second_adapter"), ("controlnet", "validate_sample.controlnet")):
+        assert claims[name]["verdict"] == "not measurable here"
+        assert setting in claims[name]["reason"]
+
+
+def test_one_style_eats_the_other(world: World) -> None:
+    """Two LoRAs that add up as numbers do not combine when one of the styles is gone with both on."""
+
+    def lost(shot: Shot) -> Any:
+        return learned(replace(shot, arm="lora") if shot.arm == "both" else shot)
+
+    world.draw(lost)
+    world.evaluate()
+    metrics = read(world, "metrics.json")
+    assert metrics["combining.first"]["value"] == pytest.approx(1)
+    assert metrics["combining.second"]["low"] < 0.1
+    assert verdicts(world)["combining"] == "not shown"
+
+
+def test_control_that_keeps_nothing(world: World) -> None:
+    """A ControlNet that only weakens the style gains no identity at equal style."""
+
+    def weaker(shot: Shot) -> Any:
+        return learned(replace(shot, arm="lora", strength=0.5) if shot.arm == "control" else shot)
+
+    world.draw(weaker)
+    world.evaluate()
+    metrics = read(world, "metrics.json")
+    assert metrics["controlnet.identity_change"]["low"] > 0
+    assert metrics["controlnet.identity_gain"]["value"] == pytest.approx(0, abs=0.02)
+    assert verdicts(world)["controlnet"] == "not shown"
+
+
 def test_decision(world: World) -> None:
     """Each run is a challenger: the first beats the base, the same LoRA again nobody; a broken one is kept out."""
     world.draw(learned)

@@ -74,7 +74,7 @@ class Eye:
         return np.stack(rows)
 
 
-def suite(sources: Path) -> ValidateSample:
+def suite(sources: Path, second: str | None = "second.safetensors", controlnet: str | None = "net") -> ValidateSample:
     prompts = tuple(f"{who}, {hair}" for who in ("girl", "boy") for hair in COLOURS)
     return ValidateSample(
         seeds=(1, 2), steps=4, guidance=7.5, negative_prompt="", batch_size=8, prompts=prompts, sweep_prompts=4,
@@ -83,7 +83,7 @@ def suite(sources: Path) -> ValidateSample:
         style_guidances=(5.0, 7.5), unrelated_prompts=tuple(f"thing {n}" for n in range(8)),
         sources=str(sources), counterparts=None, source_prompt="portrait", source_seeds=1,
         strengths=(0.3, 0.5, 0.65, 0.8, 0.95),
-        base_strengths=(0.65, 0.8), second_adapter="second.safetensors", controlnet="net",
+        base_strengths=(0.65, 0.8), second_adapter=second, controlnet=controlnet,
     )  # fmt: skip
 
 
@@ -124,9 +124,9 @@ class World:
         for name in SOURCES:
             face((120, 120, 120), person(name), 0).save(folder / "people" / name)
 
-    def draw(self, paint: Callable[[Shot], Image.Image], effect: float = 0.2) -> None:
-        """What validate-sample leaves."""
-        section = suite(self.folder / "people")
+    def draw(self, paint: Callable[[Shot], Image.Image], effect: float = 0.2, **changes: str | None) -> None:
+        """What validate-sample leaves; `changes` are `suite`'s."""
+        section = suite(self.folder / "people", **changes)
         (self.samples / "images").mkdir(parents=True, exist_ok=True)
         rows = []
         for shot in shots(section, CONCEPT):

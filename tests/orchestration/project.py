@@ -62,8 +62,7 @@ class Project:
                 self.set(f"{section}.{key}", value)
         text = (self.root / "dvc.yaml").read_text()
         (self.root / "dvc.yaml").write_text(
-            "\n".join(line for line in text.splitlines() if "data/samples" not in line and "data/adapters" not in line)
-            + "\n"
+            "\n".join(line for line in text.splitlines() if not any(name in line for name in ABSENT)) + "\n"
         )
         for seed in range(12):
             self.add(seed)
