@@ -1,6 +1,6 @@
 """The door: `python -m anime_lora STAGE` runs one stage on `params.yaml`; DVC calls nothing else.
 
-Beside the stages: `preset`, `plan`, `inspect` and `draw`, for people; `rematch`, for the nightly run.
+Beside the stages: `preset`, `plan`, `inspect`, `draw` and `dataset-diff`, for people; `rematch`, for the nightly run.
 
 Each command imports its room only when called, so that a data stage never loads torch.
 """
@@ -123,6 +123,21 @@ def rematch(
 
     params = _params()
     run(folder, out, params.validate_sample, params.evaluate, params.concept, params.base, params.compute)
+
+
+@app.command("dataset-diff")
+def dataset_diff(
+    old: Annotated[Path, typer.Argument(help="validate's manifest.jsonl of an earlier version, or its folder")],
+    new: Annotated[Path, typer.Argument(help="the same of a later one")] = paths.VALIDATE,
+) -> None:
+    """Say which pictures were added, removed or captioned anew between two dataset versions, and what drifted."""
+    from anime_lora.dataset.versions import compare, read_version
+
+    changes = compare(read_version(old), read_version(new))
+    print(f"{changes.before} pictures -> {changes.now}: {changes.sentence()}")
+    for row in changes.table():
+        told = " -> ".join(text for text in (row["before"], row["now"]) if text)
+        print("  ".join(part for part in (f"{row['change']:<20}", row["picture"], told) if part))
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

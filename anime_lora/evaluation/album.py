@@ -14,6 +14,7 @@ from anime_lora.errors import DatasetError, EvaluationError
 from anime_lora.evaluation.bootstrap import Floats, Resample
 from anime_lora.evaluation.encoders import Encoder
 from anime_lora.files import read_jsonl
+from anime_lora.paths import MANIFEST
 
 CLUSTER = ["cluster", "seed"]
 
@@ -24,6 +25,12 @@ class Pictures:
 
     table: pd.DataFrame
     vectors: dict[str, Floats]
+
+    def native(self) -> Iterator[Image.Image]:
+        """Each picture as RGB at its own size."""
+        for path in self.table["path"]:
+            with Image.open(path) as opened:
+                yield opened.convert("RGB")
 
     def images(self, size: int) -> Iterator[Image.Image]:
         """Each picture as RGB of `size` pixels square."""
@@ -39,19 +46,23 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Album:
-    """What `evaluate` measures; `size` is the base's resolution, at which everything is compared."""
+    """What `evaluate` measures; `size` is the base's resolution, at which everything is compared.
+
+    `originals` are the held-out pictures as they came, at their native size; `encode` does not see them.
+    """
 
     drawn: Pictures
     sources: Pictures
     counterparts: Pictures
     holdout: Pictures
     train: Pictures
+    originals: Pictures
     size: int
     draws: int
     seed: int
 
     def parts(self) -> list[Pictures]:
-        """Every set of pictures."""
+        """Every set of pictures that is encoded."""
         return [self.drawn, self.sources, self.counterparts, self.holdout, self.train]
 
     def paired(self, gallery: str, by: str, keys: Sequence[str] = CLUSTER, **only: Any) -> pd.DataFrame:
@@ -118,6 +129,23 @@ def load_dataset(folder: Path) -> tuple[Pictures, Pictures]:
     _there(table["path"])
     parts = [table[table["split"] == split].reset_index(drop=True) for split in ("train", "holdout")]
     return Pictures(parts[0], {}), Pictures(parts[1], {})
+
+
+def load_originals(folder: Path, ids: Iterable[str]) -> Pictures:
+    """The files that ingest took, of the pictures with these ids.
+
+    Raises:
+        DatasetError: ingest's manifest or a stored file is not there.
+    """
+    try:
+        stored = {row["id"]: folder / row["store"] for row in read_jsonl(folder / MANIFEST) if row["store"]}
+        rows = [{"id": one, "path": stored[one]} for one in ids]
+    except (OSError, ValueError, KeyError) as error:
+        raise DatasetError(
+            f"{folder / MANIFEST} lacks pictures of the dataset: run `dvc repro ingest` first"
+        ) from error
+    _there(row["path"] for row in rows)
+    return Pictures(pd.DataFrame(rows, columns=["id", "path"]), {})
 
 
 def _there(files: Iterable[Path]) -> None:

@@ -37,7 +37,10 @@ def diversity(album: Album, encoder: Encoder) -> Findings:
 
 
 def crispness(album: Album) -> Findings:
-    """Sharpness and clipped pixels, no weights: LoRA, base and held-out pictures at the same size."""
+    """Sharpness and clipped pixels, no weights: LoRA, base and held-out pictures at the same size.
+
+    Held-out pictures that were enlarged are soft themselves; their originals at native size say what sharp is.
+    """
     units, found = trigger_units(album), Findings()
     resample = album.over(units, "sharpness")
     real = np.array([(sharpness(one), clipped(one)) for one in album.holdout.images(album.size)]).reshape(-1, 2)
@@ -49,8 +52,12 @@ def crispness(album: Album) -> Findings:
     for place, name in enumerate(("sharpness", "clipped")):
         if len(real):
             found.numbers[f"{name}.holdout"] = Estimate(float(real[:, place].mean()), None, None, len(real), len(real))
-    for name, reference in (("holdout", real[:, 0].mean() if len(real) else 0.0), ("base", looks["base"][:, 0].mean())):
-        if reference > 0:
+    native = np.array([sharpness(one) for one in album.originals.native()])
+    if len(native):
+        found.numbers["sharpness.native"] = Estimate(float(native.mean()), None, None, len(native), len(native))
+    references = {"holdout": real[:, 0], "native": native, "base": looks["base"][:, 0]}
+    for name, values in references.items():
+        if (reference := float(values.mean()) if len(values) else 0.0) > 0:
             found.numbers[f"sharpness.against_{name}"] = resample.mean(looks["lora"][:, 0] / reference)
     found.units["sharpness"] = unit_values(*unit_names(units), lora=looks["lora"][:, 0])
     return found

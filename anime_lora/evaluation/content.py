@@ -47,6 +47,12 @@ Texts are plain text without markup; `id`s are unique within their list and fit 
       {"id": "guidance", "title": "...", "caption": "...", "columns": ["guidance", "style", ...],
        "rows": [["5", "0.62 [0.51, 0.70]", ...], ...]}, ...          # cells are text, ready to show
   ],
+  "dataset": {                                        # the version trained on, against the champion's
+      "sentence": "240 pictures, 240 with a caption. Since the champion's version of 230 pictures: 10 added, …",
+      "changes": [{"change": "added", "picture": "0240.png", "before": "", "now": "girl, blue hair"}, ...],
+      "more": 0,                                      # changes that are not listed
+      "drift": [{"measure": "contrast", "psi": 0.03, "text": "stable"}, ...],
+      "quantiles": [{"measure": "contrast", "text": "20 · 41 · 66"}, ...]},   # least, middle, greatest
   "skipped": [{"what": "DINOv2 similarity", "reason": "..."}, ...],   # shown as a quiet list
   "notes": ["...", ...],                              # how to read the page; definitions
   "lineage": [{"label": "Adapter", "value": "sha256 1f0c…"}, ...]
@@ -57,13 +63,19 @@ picture = {"file": "../validate-sample/grids/base-lora.png",   # full size
            "label": "short title", "alt": "what is seen", "width": 1200, "height": 640}
 """
 
+import hashlib
+import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import torch
 
 import anime_lora
 from anime_lora.evaluation.findings import Findings
 from anime_lora.evaluation.verdict import NOT_MEASURABLE, NOT_SHOWN, SHOWN
 from anime_lora.evaluation.wording import number, percent
+from anime_lora.files import sha256_file
 
 HEADLINES = {
     SHOWN: "The style was learned",
@@ -105,7 +117,7 @@ def content(
     """
     params, dataset, base = (record.get(name, {}) for name in ("params", "dataset", "base"))
     concept, pictures = record.get("concept", {}), exhibits["galleries"]
-    traced = {**lineage, "Code": f"anime_lora {anime_lora.__version__}"}
+    traced = {**lineage, "Code": f"anime_lora {anime_lora.__version__}, evaluation {code()}", "Machine": machine()}
     return {
         "version": 1,
         "title": f"{concept.get('trigger', 'LoRA')} {concept.get('class_name', '')}".strip(),
@@ -121,6 +133,22 @@ def content(
         "notes": NOTES,
         "lineage": [{"label": label, "value": value} for label, value in traced.items()],
     }
+
+
+def code() -> str:
+    """Hash of this package's own files: what measured, whatever the version is called."""
+    here = Path(__file__).parent
+    files = sorted(file for file in here.rglob("*") if file.suffix in {".py", ".html", ".css"})
+    lines = "".join(f"{file.relative_to(here).as_posix()} {sha256_file(file)}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+def machine() -> str:
+    """Kind of machine and the library that computed: what may change last digits. No name, no clock.
+
+    The page is an output that DVC knows by its hash: the same inputs give the same bytes, so the time is not in it.
+    """
+    return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def verdict(claims: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from anime_lora.evaluation import conduct, features, strength, style, sweeps
+from anime_lora.evaluation import combining, conduct, features, strength, style, sweeps
 from anime_lora.evaluation.album import Album
 from anime_lora.evaluation.bootstrap import Estimate
 from anime_lora.evaluation.encoders import Encoder, Skipped
@@ -61,6 +61,7 @@ def _picture_side(album: Album, encoder: Encoder) -> Findings:
         conduct.copying,
         sweeps.scale,
         sweeps.guidance,
+        combining.combining,
     )
     for one in measures:
         found.add(one(album, encoder))

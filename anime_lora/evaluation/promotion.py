@@ -1,6 +1,6 @@
 """Champion and challenger: gates, non-inferiority, superiority, on one suite; the champion stays unless all hold.
 
-A champion is its `scores.json`: {"suite_id", "gates": {name: bool}, "units": {measure: paired values}}.
+A champion is its `scores.json`: {"suite_id", "gates": {name: bool}, "units": {measure: paired values}, "dataset"}.
 Bounds are those of 95 % intervals of paired differences, so two equal models promote in at most 2.5 % of runs by
 superiority alone, and less with the rest.
 """
@@ -62,7 +62,8 @@ def read_champion(path: str | None) -> Scores | None:
         return None
     try:
         scores: Scores = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {name: scores[name] for name in ("suite_id", "gates", "units")}
+        kept = {name: scores[name] for name in ("suite_id", "gates", "units")}
+        return {**kept, "dataset": scores.get("dataset")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             f"evaluate.champion = {path} is no scores.json of an earlier run ({type(error).__name__}): "

@@ -20,7 +20,7 @@ def write_report(folder: Path, report: dict[str, Any]) -> Path:
     A part that the dict lacks, or a picture that is not there, is named on the page instead.
     """
     environment = Environment(
-        loader=PackageLoader("anime_lora.evaluation"),
+        loader=PackageLoader("anime_lora.evaluation", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -40,7 +40,7 @@ def complete(report: dict[str, Any]) -> dict[str, Any]:
     """The dict with an empty value for every part it lacks."""
     lists = ("key_numbers", "claims", "galleries", "curves", "confusions", "tables", "skipped", "notes", "lineage")
     verdict = {"level": "mixed", "headline": MISSING.capitalize(), "sentences": []}
-    start = {"title": "LoRA", "subtitle": "", "hero": None, "verdict": verdict}
+    start = {"title": "LoRA", "subtitle": "", "hero": None, "verdict": verdict, "dataset": None}
     return {**start, **{name: [] for name in lists}, **report}
 
 

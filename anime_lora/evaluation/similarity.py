@@ -20,7 +20,7 @@ def own_score(style: Floats) -> float:
     return float(pairwise_mean(np.ones((1, len(style))), style @ style.T)[0])
 
 
-def between(scores: Floats | float, base: Floats | float, own: float) -> Floats:
+def between(scores: Floats | float, base: Floats | float, own: Floats | float) -> Floats:
     """S: 0 at the base's score, 1 at the style pictures' own; NaN where the base is there already."""
     room = np.asarray(own - base, dtype=float)
     return np.where(room > 1e-6, (scores - base) / np.where(room > 1e-6, room, 1.0), np.nan)

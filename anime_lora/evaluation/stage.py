@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from anime_lora import paths
+from anime_lora.dataset.versions import read_version
 from anime_lora.errors import EvaluationError
 from anime_lora.evaluation import report
-from anime_lora.evaluation.album import Album, encode, load_dataset, load_drawn, load_sources
+from anime_lora.evaluation.album import Album, encode, load_dataset, load_drawn, load_originals, load_sources
 from anime_lora.evaluation.claims import judge
 from anime_lora.evaluation.content import content
+from anime_lora.evaluation.data import brief, data_section
 from anime_lora.evaluation.encoders import Encoder, load_encoders
 from anime_lora.evaluation.exhibits import curves, galleries, tables
 from anime_lora.evaluation.findings import Findings, plain
@@ -36,6 +38,8 @@ def evaluate(
     compute: Compute,
     *,
     samples: Path = paths.VALIDATE_SAMPLE,
+    ingest: Path = paths.INGEST,
+    validate: Path = paths.VALIDATE,
     dataset: Path = paths.ORGANIZE,
     train: Path = paths.TRAIN,
     out: Path = paths.EVALUATE,
@@ -47,12 +51,13 @@ def evaluate(
     """
     champion = read_champion(section.champion)
     suite, checks = _read(samples / "suite.json"), _read(samples / "checks.json")
-    record = _read(train / "record.json")
+    record, version = _read(train / "record.json"), read_version(validate)
     encoders, skipped = load_encoders(section.encoders, pick_device(compute.device))
     training, holdout = load_dataset(dataset)
     album = Album(
         load_drawn(samples), load_sources(samples, "sources"), load_sources(samples, "counterparts"),
-        holdout, training, base.resolution, section.bootstrap, section.seed,
+        holdout, training, load_originals(ingest, holdout.table["id"]),
+        base.resolution, section.bootstrap, section.seed,
     )  # fmt: skip
     with Progress(STAGE, "encoding", len(encoders) * len(album.parts()), unit="set") as progress:
         for encoder in encoders:
@@ -74,12 +79,13 @@ def evaluate(
             "tables": tables(found),
         }
         lineage = _lineage(suite, encoders, record)
-        scores = {"suite_id": lineage["Suite"], "gates": gates(checks), "units": found.units}
+        scores = {"suite_id": lineage["Suite"], "gates": gates(checks), "units": found.units, "dataset": brief(version)}
         decision = decide(scores, champion, section.bootstrap, section.seed)
         write_json(folder / "scores.json", scores)
         write_json(folder / "decision.json", decision.plain())
         lineage["Decision"] = decision.reason
         described = content(found, claims, exhibits, {"concept": concept.model_dump(), **record}, lineage)
+        described["dataset"] = data_section(version, champion and champion["dataset"])
         write_json(folder / "report.json", described)
         report.write_report(folder, described)
 
@@ -120,12 +126,10 @@ def _lineage(suite: dict[str, Any], encoders: list[Encoder], record: dict[str, A
         "Adapter": "sha256 " + str(suite["adapters"].get("style")),
         "Base": f"{record.get('base', {}).get('model', '?')}, weights {suite['identity']['base']}",
         "Sampler": suite["identity"]["sampler"],
-        "Dataset": f"{data.get('train', '?')} trained, sha256 {str(data.get('sha256', '?'))[:16]}",
+        "Dataset": f"{data.get('train', '?')} trained, {data.get('holdout', '?')} held out, "
+        f"version {str(data.get('sha256', '?'))[:16]}",
         "Encoders": ", ".join(f"{name} {mark}" for name, mark in weights.items()) or "none",
-        "Training": ", ".join(
-            f"{name} {params[name]}"
-            for name in ("rank", "alpha", "target", "epochs", "learning_rate")
-            if name in params
-        ),
+        "Training": ", ".join(f"{name} {params[name]}" for name in TOLD if name in params),
+        "Params": f"sha256 {str(record.get('params_sha256', '?'))[:16]}",
         "Published": f"epoch {record.get('epoch', '?')}: {record.get('reason', '')}",
     }

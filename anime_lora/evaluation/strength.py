@@ -9,20 +9,21 @@ import pandas as pd
 from anime_lora.evaluation.album import Album
 from anime_lora.evaluation.bootstrap import Floats, Resample
 from anime_lora.evaluation.encoders import Encoder
+from anime_lora.evaluation.equal import lead
 from anime_lora.evaluation.findings import Findings, columns, unit_values
 from anime_lora.evaluation.labels import Attributes, classify
 from anime_lora.evaluation.pixels import ssim
 from anime_lora.evaluation.similarity import spearman
 from anime_lora.evaluation.style import scale_of_style
 
-VALUES = ("style", "identity", "agreement", "truth", "found")
+VALUES = ("style", "identity", "agreement", "truth", "nearer", "found")
 KEPT = 0.65
 """The mission's strength that keeps features; promotion compares identity there."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """Values by source (rows) and strength (columns) of one arm."""
+    """Values by source and seed (rows) and strength (columns) of one arm."""
 
     strengths: Floats
     rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -32,6 +33,8 @@ class Look:
     agreement: Floats
     truth: Floats
     """Cosine to the true counterpart; NaN where there is none."""
+    nearer: Floats
+    """Share of the other counterparts that are farther than the own one; 0.5 is chance, NaN where there is none."""
     found: Floats
     """1 where the true counterpart is the nearest of all counterparts, else 0; NaN where there is none."""
 
@@ -41,8 +44,7 @@ def strength(album: Album, encoder: Encoder, attributes: Attributes) -> Findings
     found, arms = Findings(), _arms(album)
     if "lora" not in arms:
         return found
-    names = list(arms["lora"].index)
-    resample = album.resample(names, "strength")
+    resample = album.over(arms["lora"], "strength")
     looks = {arm: _look(album, encoder, attributes, table) for arm, table in arms.items()}
     found.curves["strength"] = [
         _point(arm, look, column, resample) for arm, look in looks.items() for column in range(len(look.strengths))
@@ -51,19 +53,22 @@ def strength(album: Album, encoder: Encoder, attributes: Attributes) -> Findings
     for name, values in (("style", lora.style), ("identity", lora.identity)):
         found.numbers[f"strength.rho_{name}"] = resample.mean(spearman(lora.strengths, values), values.size)
     _near(found, lora, resample)
-    if "base" in looks and len(looks["base"].strengths):
-        gain = resample.estimate(lambda w: style_at_equal_identity(w, lora, looks["base"]))
-        found.numbers["strength.style_at_equal_identity"] = gain
+    names = [list(part) for part in zip(*arms["lora"].index, strict=True)]
+    _for_promotion(found, lora, names)
+    if "base" in looks:
+        _against_base(found, lora, looks["base"], resample)
+    if "control" in looks:
+        _with_control(found, lora, looks["control"], resample)
     return found
 
 
 def _arms(album: Album) -> dict[str, pd.DataFrame]:
-    """For each arm, rows of `album.drawn` by source and strength."""
+    """For each arm, rows of `album.drawn` by source and seed (index) and strength (columns)."""
     table = album.drawn.table
     known = set(album.sources.table["source"])
     drawn = table[(table["gallery"] == "strength") & table["source"].isin(known)].reset_index(names="row")
     return {
-        str(arm): part.pivot_table(index="source", columns="strength", values="row").astype(int)
+        str(arm): part.pivot_table(index=["source", "seed"], columns="strength", values="row").astype(int)
         for arm, part in drawn.groupby("arm")
     }
 
@@ -71,14 +76,19 @@ def _arms(album: Album) -> dict[str, pd.DataFrame]:
 def _look(album: Album, encoder: Encoder, attributes: Attributes, table: pd.DataFrame) -> Look:
     rows = table.to_numpy()
     drawn, style = album.drawn.vectors[encoder.name], scale_of_style(album, encoder)
-    order = [list(album.sources.table["source"]).index(name) for name in table.index]
-    sources = album.sources.vectors[encoder.name][order]
+    sources = album.sources.vectors[encoder.name][_order(album, table)]
     identity = np.einsum("skd,sd->sk", drawn[rows], sources)
     agreement = (
         _agreement(drawn[rows], sources, encoder, attributes) if encoder.reads_text else np.full(rows.shape, np.nan)
     )
-    truth, found = _counterparts(album, encoder, list(table.index), drawn[rows])
-    return Look(table.columns.to_numpy(float), rows, style[rows], identity, agreement, truth, found)
+    true = _counterparts(album, encoder, list(table.index.get_level_values(0)), drawn[rows])
+    return Look(table.columns.to_numpy(float), rows, style[rows], identity, agreement, *true)
+
+
+def _order(album: Album, table: pd.DataFrame) -> list[int]:
+    """The row of `album.sources` behind each row of `table`."""
+    place = {name: row for row, name in enumerate(album.sources.table["source"])}
+    return [place[name] for name in table.index.get_level_values(0)]
 
 
 def _agreement(drawn: Floats, sources: Floats, encoder: Encoder, attributes: Attributes) -> Floats:
@@ -91,19 +101,21 @@ def _agreement(drawn: Floats, sources: Floats, encoder: Encoder, attributes: Att
     return shares
 
 
-def _counterparts(album: Album, encoder: Encoder, names: list[str], drawn: Floats) -> tuple[Floats, Floats]:
-    """Cosine to the own counterpart, and whether it is the nearest of all, (sources, strengths) each."""
+def _counterparts(album: Album, encoder: Encoder, names: list[str], drawn: Floats) -> tuple[Floats, Floats, Floats]:
+    """Cosine to the own counterpart, how many others are farther, whether all are: (rows, strengths) each."""
     known = list(album.counterparts.table["source"])
-    truth, found = np.full(drawn.shape[:2], np.nan), np.full(drawn.shape[:2], np.nan)
-    if not known:
-        return truth, found
+    truth, nearer, found = (np.full(drawn.shape[:2], np.nan) for _ in range(3))
+    if len(known) < 2:
+        return truth, nearer, found
     likeness = drawn @ album.counterparts.vectors[encoder.name].T
     for row, name in enumerate(names):
         if name in known:
-            own = known.index(name)
-            truth[row] = likeness[row, :, own]
-            found[row] = likeness[row].argmax(1) == own
-    return truth, found
+            own = likeness[row, :, known.index(name)]
+            others = np.delete(likeness[row], known.index(name), axis=1)
+            truth[row] = own
+            nearer[row] = ((others < own[:, None]) + 0.5 * (others == own[:, None])).mean(1)
+            found[row] = (others < own[:, None]).all(1)
+    return truth, nearer, found
 
 
 def _point(arm: str, look: Look, column: int, resample: Resample) -> dict[str, Any]:
@@ -124,44 +136,42 @@ def _near(found: Findings, look: Look, resample: Resample) -> None:
     if {0.65, 0.8} <= set(at):
         found.numbers["strength.style_rise"] = resample.mean(look.style[:, at[0.8]] - look.style[:, at[0.65]])
         found.numbers["strength.identity_fall"] = resample.mean(look.identity[:, at[0.65]] - look.identity[:, at[0.8]])
-    if KEPT in at:
-        clusters = [str(row) for row in range(len(look.rows))]
-        found.units["identity"] = unit_values(clusters, clusters, lora=look.identity[:, at[KEPT]])
 
 
-def style_at_equal_identity(weights: Floats, lora: Look, base: Look) -> Floats:
-    """LoRA's style, read off its mean curve at the base's mean identity, minus the base's; mean over the base's points.
-
-    NaN for a draw in which no point of the base lies within the LoRA's range of identity.
-    """
-    total = weights.sum(1, keepdims=True)
-    identity, style = weights @ lora.identity / total, weights @ lora.style / total
-    others, reached = weights @ base.identity / total, weights @ base.style / total
-    gains = [_interpolate(others[:, k], identity, style) - reached[:, k] for k in range(others.shape[1])]
-    known = np.isfinite(gains)
-    count = known.sum(0)
-    mean: Floats = np.where(count > 0, np.where(known, gains, 0.0).sum(0) / np.maximum(count, 1), np.nan)
-    return mean
+def _for_promotion(found: Findings, look: Look, names: list[list[Any]]) -> None:
+    """Identity at `KEPT` by source and seed, where that strength is in the suite."""
+    for column in np.flatnonzero(look.strengths == KEPT):
+        units = [f"{source} | {seed}" for source, seed in zip(*names, strict=True)]
+        found.units["identity"] = unit_values([str(one) for one in names[0]], units, lora=look.identity[:, column])
 
 
-def _interpolate(at: Floats, places: Floats, values: Floats) -> Floats:
-    """Each row's piecewise linear curve (places falling along the row) read at `at`; NaN outside."""
-    result = np.full(len(at), np.nan)
-    for left in range(places.shape[1] - 1):
-        high, low = places[:, left], places[:, left + 1]
-        inside = (at <= high) & (at >= low) & (high > low) & np.isnan(result)
-        share = (high - at) / np.where(high > low, high - low, 1.0)
-        result = np.where(inside, values[:, left] + share * (values[:, left + 1] - values[:, left]), result)
-    return result
+def _against_base(found: Findings, lora: Look, base: Look, resample: Resample) -> None:
+    """Style at equal identity; and how much nearer to the true counterpart the LoRA comes, where both have `KEPT`."""
+    found.numbers["strength.style_at_equal_identity"] = resample.estimate(
+        lambda w: lead(w, (lora.identity, lora.style), (base.identity, base.style))
+    )
+    ours, theirs = (look.truth[:, look.strengths == KEPT] for look in (lora, base))
+    if ours.size and theirs.size and np.isfinite(ours).any():
+        found.numbers["strength.truth_gain"] = resample.mean((ours - theirs)[:, 0], 2 * len(ours))
+
+
+def _with_control(found: Findings, lora: Look, control: Look, resample: Resample) -> None:
+    """Identity with the ControlNet, against the LoRA's without it at the same style; and both differences as drawn."""
+    found.numbers["controlnet.identity_gain"] = resample.estimate(
+        lambda w: -lead(w, (lora.style, lora.identity), (control.style, control.identity))
+    )
+    for column in np.flatnonzero(lora.strengths == control.strengths[0]):
+        for name in ("identity", "style"):
+            change = getattr(control, name)[:, 0] - getattr(lora, name)[:, column]
+            found.numbers[f"controlnet.{name}_change"] = resample.mean(change, 2 * len(change))
 
 
 def structure(album: Album) -> Findings:
     """SSIM at 64 px between source and picture by strength: no weights."""
     found, arms = Findings(), _arms(album)
     for arm, table in arms.items():
-        order = [list(album.sources.table["source"]).index(name) for name in table.index]
-        sources = list(album.sources.open(order, album.size))
-        resample = album.resample(table.index, "strength")
+        sources = list(album.sources.open(_order(album, table), album.size))
+        resample = album.over(table, "strength")
         for value in table.columns:
             pictures = album.drawn.open(table[value], album.size)
             alike = np.array([ssim(one, other) for one, other in zip(pictures, sources, strict=True)])

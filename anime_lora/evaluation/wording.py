@@ -1,6 +1,7 @@
 """Numbers as short text."""
 
 from anime_lora.evaluation.bootstrap import Estimate
+from anime_lora.evaluation.findings import Findings
 
 NONE = "–"
 
@@ -34,3 +35,14 @@ def cell(row: dict[str, float | None], name: str, digits: int = 2) -> str:
         return NONE
     found = Estimate(float(row[name] or 0), row.get(f"{name}_low"), row.get(f"{name}_high"), 0, 0)
     return with_interval(found, digits)
+
+
+def value(found: Findings, name: str) -> str:
+    """A number by its name, with its interval."""
+    return with_interval(found.get(name))
+
+
+def arms(found: Findings, name: str) -> str:
+    """A number of LoRA, base and held-out pictures."""
+    lora, base, holdout = (value(found, f"{name}.{arm}") for arm in ("lora", "base", "holdout"))
+    return f"LoRA {lora}, base {base}, held-out pictures {holdout}"

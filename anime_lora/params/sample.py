@@ -32,6 +32,7 @@ class ValidateSample(Section):
     sources: str | None
     counterparts: str | None
     source_prompt: Text
+    source_seeds: int = Field(ge=1)
     strengths: tuple[Strength, ...] = Field(min_length=2)
     base_strengths: tuple[Strength, ...]
     second_adapter: str | None

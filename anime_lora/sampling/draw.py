@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from anime_lora.errors import SamplingError
 from anime_lora.files import sha256_file, write_bytes
+from anime_lora.sampling.control import edges
 from anime_lora.sampling.pipelines import SECOND, STYLE, Artist
 from anime_lora.sampling.suite import Shot
 
@@ -35,12 +36,19 @@ def weights(shot: Shot) -> dict[str, float]:
     return {name: weight for name, weight in {STYLE: shot.lora_scale, **second}.items() if weight}
 
 
+def controlled(shot: Shot) -> bool:
+    """Whether a shot is drawn with the ControlNet."""
+    return shot.gallery == "strength" and shot.arm == "control"
+
+
 def picture_key(shot: Shot, artist: Artist, source_sha: str | None) -> str:
     """Hex sha256 of everything that decides the picture; the LoRA's hash counts only where it is used."""
     inputs = {key: value for key, value in asdict(shot).items() if key not in LABELS}
     adapters = sorted((artist.adapters[name], weight) for name, weight in weights(shot).items())
     content = {"drawing": DRAWING, **artist.identity, **inputs, "source": source_sha, "adapters": adapters}
     del content["lora_scale"]
+    if controlled(shot):
+        content["control"] = artist.control_mark
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -90,7 +98,8 @@ def _batches(shots: list[Shot], size: int) -> Iterator[list[Shot]]:
     """Shots that one pipeline call can draw together: same adapters, strength, guidance and steps."""
     alike: dict[Any, list[Shot]] = defaultdict(list)
     for shot in shots:
-        alike[(tuple(weights(shot).items()), shot.strength, shot.guidance, shot.steps)].append(shot)
+        kind = (tuple(weights(shot).items()), shot.strength, shot.guidance, shot.steps, controlled(shot))
+        alike[kind].append(shot)
     for group in sorted(alike, key=str):
         for start in range(0, len(alike[group]), size):
             yield alike[group][start : start + size]
@@ -111,7 +120,9 @@ def paint(batch: list[Shot], artist: Artist, sources: Path | None) -> list[Image
         drawn = artist.text(**common, height=artist.size, width=artist.size)
     else:
         pictures = [read_source(Path(sources or ".") / str(shot.source), artist.size) for shot in batch]
-        drawn = artist.image(**common, image=pictures, strength=first.strength)
+        seen = {"control_image": [edges(one) for one in pictures]} if controlled(first) else {}
+        pipe = artist.control if seen else artist.image
+        drawn = pipe(**common, **seen, image=pictures, strength=first.strength)
     return list(drawn.images)
 
 

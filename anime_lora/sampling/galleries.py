@@ -81,18 +81,23 @@ def _arms(files: Files, title: str, arms: dict[str, str]) -> Iterator[Sheet]:
 
 
 def _strength(files: Files, sources: Path | None, counterparts: Path | None) -> Iterator[Sheet]:
-    """Source, LoRA by strength, the true counterpart where it is known, and the base."""
+    """Source, LoRA by strength, with the ControlNet, the true counterpart where it is known, and the base."""
+    first = next(iter(files)).seed if files else 0
+    files = {shot: file for shot, file in files.items() if shot.seed == first}
     names = list(dict.fromkeys(str(shot.source) for shot in files))
+    control = list(dict.fromkeys(shot.strength for shot in files if shot.arm == "control"))
     lora = list(dict.fromkeys(shot.strength for shot in files if shot.arm == "lora"))
     base = list(dict.fromkeys(shot.strength for shot in files if shot.arm == "base"))
     place = {(shot.source, shot.arm, shot.strength): file for shot, file in files.items()}
     truth = counterparts is not None and any((counterparts / name).is_file() for name in names)
-    heads = ["source", *(f"LoRA {strength:g}" for strength in lora), *(["true counterpart"] if truth else [])]
+    heads = ["source", *(f"LoRA {strength:g}" for strength in lora), *(f"ControlNet {one:g}" for one in control)]
+    heads += ["true counterpart"] if truth else []
     for page, start in enumerate(range(0, len(names), PAGE), 1):
         cells: list[list[Path | None]] = []
         for name in names[start : start + PAGE]:
             row: list[Path | None] = [(sources or Path()) / name]
             row += [place.get((name, "lora", strength)) for strength in lora]
+            row += [place.get((name, "control", strength)) for strength in control]
             row += [_there(counterparts, name)] if truth else []
             cells.append(row + [place.get((name, "base", strength)) for strength in base])
         title = "A person becomes anime: img2img by strength" + (f", page {page}" if len(names) > PAGE else "")

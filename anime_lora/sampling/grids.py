@@ -91,7 +91,7 @@ def _wrap(text: str, face: ImageFont.FreeTypeFont, width: float) -> Iterator[str
 def save(page: Image.Image, stem: Path) -> None:
     """Write `stem`.png whole and `stem`.webp of at most `PREVIEW_BYTES`."""
     stream = io.BytesIO()
-    page.save(stream, "PNG", optimize=True)
+    page.save(stream, "PNG", compress_level=6)  # `optimize` takes eight times as long for 5 % fewer bytes
     write_bytes(stem.with_name(stem.name + ".png"), stream.getvalue())
     write_bytes(stem.with_name(stem.name + ".webp"), preview(page))
 

@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
@@ -17,10 +18,14 @@ from anime_lora.params.section import Base, Compute
 from anime_lora.training.base import configs_hash, load_pipeline, locate, weights_hash
 
 STYLE, SECOND = "style", "second"
+CURES = {
+    STYLE: "run `dvc repro train`, or correct the setting that names it",
+    SECOND: "let validate_sample.second_adapter name a LoRA of this base, or null",
+}
 
 
 class Artist:
-    """A base with up to two LoRAs; `text` and `image` are pipelines over the same weights.
+    """A base with up to two LoRAs; `text`, `image` and, once `control.guide` was called, `control` share its weights.
 
     `identity` names base, sampler, size and dtype: with a shot and the adapters' hashes it decides every pixel.
     """
@@ -48,6 +53,8 @@ class Artist:
         }
         self.adapters: dict[str, str] = {}
         self.labels: dict[str, str] = {}
+        self.control: Any = None
+        self.control_mark: str | None = None
 
     def load(self, file: Path, name: str = STYLE, label: str | None = None) -> None:
         """Put the LoRA in `file` on the base, at weight 0; `label` is its name in a web UI's prompt.
@@ -56,7 +63,7 @@ class Artist:
             AdapterError: the file is missing, damaged, or has other shapes than the base.
         """
         if not file.is_file():
-            raise AdapterError(f"LoRA {file} is not there: run `dvc repro train`, or correct the setting that names it")
+            raise AdapterError(f"LoRA {file} is not there: {CURES[name]}")
         verbosity = diffusers_logging.get_verbosity()
         diffusers_logging.set_verbosity_error()
         try:
@@ -68,12 +75,12 @@ class Artist:
         except Exception as error:
             raise AdapterError(
                 f"LoRA {file} does not load onto this base ({' '.join(str(error).split())[:240]}): "
-                "it is damaged or was trained on another base; train it again"
+                f"it is damaged or was trained on another base; {CURES[name]}"
             ) from error
         finally:
             diffusers_logging.set_verbosity(verbosity)
         if name not in self.text.get_list_adapters().get("unet", []):
-            raise AdapterError(f"LoRA {file} holds no weights for this base's UNet: train it again on this base")
+            raise AdapterError(f"LoRA {file} holds no weights for this base's UNet: {CURES[name]}")
         self.adapters[name] = sha256_file(file)
         self.labels[name] = label or file.stem
         self.weigh({})

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from anime_lora import paths
+from anime_lora.errors import SamplingError
 from anime_lora.files import fresh_folder, link_or_copy, read_jsonl, sha256_file, write_json, write_jsonl
 from anime_lora.params.sample import ValidateSample
 from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.progress import Progress
 from anime_lora.sampling.checks import check_adapter
+from anime_lora.sampling.control import guide
 from anime_lora.sampling.draw import draw, read_source
 from anime_lora.sampling.galleries import Files, epochs, sheets
 from anime_lora.sampling.grids import compose, save
@@ -39,12 +41,16 @@ def validate_sample(
         AnimeLoraError: base, LoRA or a source is missing or damaged.
     """
     listed = shots(section, concept)
+    if section.counterparts and not Path(section.counterparts).is_dir():
+        raise SamplingError(f"validate_sample.counterparts = {section.counterparts}: no such folder; name one, or null")
     artist = Artist(base, compute)
     words = Wording(concept.trigger, concept.class_name)
     probes = [words.prompt(text) for text in section.prompts[: section.sweep_prompts]]
     second = Path(section.second_adapter) if section.second_adapter else None
     label = f"{concept.trigger}_{concept.class_name}"
     checks = check_adapter(artist, train / ADAPTER, probes, second, label)
+    if section.controlnet:
+        guide(artist, section.controlnet)
     sources = Path(section.sources) if section.sources else None
     with Progress(STAGE, "drawing", len(listed), unit="picture") as progress:
         files = draw(listed, artist, memo, sources=sources, batch_size=section.batch_size, told=progress.update)
@@ -64,8 +70,9 @@ def _row(shot: Shot, file: Path, sampler: str) -> dict[str, Any]:
 
 
 def _suite(section: ValidateSample, concept: Concept, listed: list[Shot], artist: Artist) -> dict[str, Any]:
+    control = {"controlnet": artist.control_mark} if artist.control_mark else {}
     return {
-        "suite_id": suite_id(listed, section.sources, artist.identity),
+        "suite_id": suite_id(listed, section.sources, {**artist.identity, **control}),
         "pictures": len(listed),
         "identity": artist.identity,
         "adapters": artist.adapters,

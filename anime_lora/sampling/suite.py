@@ -17,6 +17,8 @@ from anime_lora.params.sample import ValidateSample
 from anime_lora.params.section import Concept
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+CONTROLLED = 0.8
+"""The strength at which the ControlNet is tried."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,17 @@ def _styles(section: ValidateSample, words: Wording, blank: Shot) -> Iterator[Sh
 
 
 def _strength(section: ValidateSample, words: Wording, blank: Shot) -> Iterator[Shot]:
-    """Each source through img2img, LoRA at every strength and base at some."""
+    """Each source through img2img, LoRA at every strength, base at some, and with the ControlNet at one."""
+    blank = replace(blank, gallery="strength", prompt=words.prompt(section.source_prompt))
     for file in source_files(section.sources):
-        shot = replace(blank, gallery="strength", cluster=file.name, source=file.name)
-        shot = replace(shot, prompt=words.prompt(section.source_prompt))
-        for strength in section.base_strengths:
-            yield replace(shot, arm="base", strength=strength)
-        for strength in section.strengths:
-            yield replace(shot, arm="lora", strength=strength, lora_scale=1.0)
+        for seed in section.seeds[: section.source_seeds]:
+            shot = replace(blank, cluster=file.name, source=file.name, seed=seed)
+            for strength in section.base_strengths:
+                yield replace(shot, arm="base", strength=strength)
+            for strength in section.strengths:
+                yield replace(shot, arm="lora", strength=strength, lora_scale=1.0)
+            if section.controlnet:
+                yield replace(shot, arm="control", strength=CONTROLLED, lora_scale=1.0)
 
 
 def _drift(section: ValidateSample, blank: Shot) -> Iterator[Shot]:
@@ -128,7 +133,7 @@ def _drift(section: ValidateSample, blank: Shot) -> Iterator[Shot]:
 
 def _second(section: ValidateSample, words: Wording, blank: Shot) -> Iterator[Shot]:
     """Two LoRAs alone and together; arms `second` and `both` load the second adapter as well."""
-    for ordinal, text in enumerate(section.prompts[: section.sweep_prompts] if section.second_adapter else ()):
+    for ordinal, text in enumerate(section.prompts if section.second_adapter else ()):
         shot = replace(blank, gallery="combining", cluster=text, prompt=words.prompt(text), ordinal=ordinal)
         for arm, scale in {"base": 0.0, "lora": 1.0, "second": 0.0, "both": 1.0}.items():
             yield replace(shot, arm=arm, lora_scale=scale)

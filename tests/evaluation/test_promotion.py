@@ -96,7 +96,7 @@ def test_first_champion() -> None:
 def test_read_champion(tmp_path: Path) -> None:
     """A champion's file comes back as scores; another file is one clear error."""
     (tmp_path / "scores.json").write_text(json.dumps(scores(1)))
-    assert read_champion(str(tmp_path / "scores.json")) == scores(1)
+    assert read_champion(str(tmp_path / "scores.json")) == {**scores(1), "dataset": None}
     assert read_champion(None) is None
     (tmp_path / "scores.json").write_text("[]")
     with pytest.raises(EvaluationError, match=r"evaluate\.champion"):

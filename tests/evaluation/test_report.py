@@ -49,7 +49,8 @@ def test_every_claim_stands_on_it_with_verdict_interval_and_n(html: str, world: 
     for claim in claims:
         assert claim["claim"] in html or claim["claim"].replace("'", "&#39;") in html
     text = re.sub(r"<[^>]+>", " ", html)
-    assert text.count("not measurable here") >= 1
+    for verdict in {claim["verdict"] for claim in claims}:
+        assert text.count(verdict) >= sum(claim["verdict"] == verdict for claim in claims)
     for claim in claims:
         if claim["interval"]:
             assert claim["n"]
@@ -87,3 +88,21 @@ def test_text_from_captions_cannot_break_out(world: World) -> None:
     world.evaluate()
     html = (world.out / "report.html").read_text(encoding="utf-8")
     assert '<script>alert("x")' not in html
+
+
+def test_the_dataset_section_tells_what_changed_since_the_champions_version(world: World) -> None:
+    """The champion's scores remember its dataset: added and re-captioned pictures and drift are named."""
+    world.draw(learned)
+    world.evaluate()
+    assert "There is no earlier version to compare with" in (world.out / "report.html").read_text()
+    champion = json.loads((world.out / "scores.json").read_text())
+    first, *rest = champion["dataset"]
+    champion["dataset"] = [{**rest[0], "caption": "boy, before"}, *rest[1:]]
+    (world.folder / "champion.json").write_text(json.dumps(champion))
+    world.evaluate(champion=str(world.folder / "champion.json"))
+    section = json.loads((world.out / "report.json").read_text())["dataset"]
+    assert "1 added, 0 removed, 1 captioned anew" in section["sentence"]
+    assert [row["change"] for row in section["changes"]] == ["added", "captioned anew"]
+    assert section["changes"][0]["picture"] == first["path"]
+    assert {row["measure"] for row in section["drift"]} == {"contrast", "sharpness", "short_side"}
+    assert "boy, before" in (world.out / "report.html").read_text()

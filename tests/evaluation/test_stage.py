@@ -27,16 +27,21 @@ def test_learned(world: World) -> None:
     world.draw(learned)
     world.evaluate()
     claims = {claim["id"]: claim for claim in read(world, "claims.json")}
-    shown = {"style", "features", "strength", "guidance", "styles", "scale", "combining", "drift", "diversity"}
+    shown = {
+        "style", "features", "strength", "guidance", "styles", "scale", "combining", "controlnet", "drift", "diversity",
+    }  # fmt: skip
     assert shown <= {name for name, claim in claims.items() if claim["verdict"] == "shown"}
     assert claims["trigger"]["verdict"] == "not shown"
-    assert claims["controlnet"]["verdict"] == "not measurable here"
-    assert all(len(claim["interval"]) == 2 and claim["n"] for name, claim in claims.items() if name != "controlnet")
+    assert all(len(claim["interval"]) == 2 and claim["n"] for claim in claims.values())
     metrics = read(world, "metrics.json")
     assert 0.5 < metrics["style"]["low"] < metrics["style"]["value"] < 1.1
     assert metrics["heldout_loss"] == {"value": 0.3, "base": 0.5}
     assert metrics["features.accuracy"]["value"] == metrics["features.ceiling"]["value"] == 1
     assert metrics["strength.rho_style"]["value"] == pytest.approx(1)
+    assert metrics["strength.at_0.65.nearer"]["low"] > 0.5
+    assert metrics["strength.truth_gain"]["low"] > 0
+    assert metrics["combining.second"]["value"] > 0.5
+    assert metrics["sharpness.against_native"]["n"] == 8
     assert {file.stem for file in (world.out / "plots").glob("*.csv")} == {
         "strength",
         "structure",
@@ -45,6 +50,44 @@ def test_learned(world: World) -> None:
         "styles",
         "heldout",
     }
+
+
+def test_alone(world: World) -> None:
+    """Without a second LoRA and a ControlNet their claims are not measurable, and it is said what to set."""
+    world.draw(learned, second=None, controlnet=None)
+    world.evaluate()
+    claims = {claim["id"]: claim for claim in read(world, "claims.json")}
+    for name, setting in (("combining", "second_adapter"), ("controlnet", "validate_sample.controlnet")):
+        assert claims[name]["verdict"] == "not measurable here"
+        assert setting in claims[name]["reason"]
+
+
+def test_one_style_eats_the_other(world: World) -> None:
+    """Two LoRAs that add up as numbers do not combine when one of the styles is gone with both on."""
+
+    def lost(shot: Shot) -> Any:
+        return learned(replace(shot, arm="lora") if shot.arm == "both" else shot)
+
+    world.draw(lost)
+    world.evaluate()
+    metrics = read(world, "metrics.json")
+    assert metrics["combining.first"]["value"] == pytest.approx(1)
+    assert metrics["combining.second"]["low"] < 0.1
+    assert verdicts(world)["combining"] == "not shown"
+
+
+def test_control_that_keeps_nothing(world: World) -> None:
+    """A ControlNet that only weakens the style gains no identity at equal style."""
+
+    def weaker(shot: Shot) -> Any:
+        return learned(replace(shot, arm="lora", strength=0.5) if shot.arm == "control" else shot)
+
+    world.draw(weaker)
+    world.evaluate()
+    metrics = read(world, "metrics.json")
+    assert metrics["controlnet.identity_change"]["low"] > 0
+    assert metrics["controlnet.identity_gain"]["value"] == pytest.approx(0, abs=0.02)
+    assert verdicts(world)["controlnet"] == "not shown"
 
 
 def test_decision(world: World) -> None:

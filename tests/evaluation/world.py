@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from anime_lora.evaluation import stage
-from anime_lora.files import sha256_file, write_json, write_jsonl
+from anime_lora.files import link_or_copy, sha256_file, write_json, write_jsonl
 from anime_lora.params.evaluate import Evaluate
 from anime_lora.params.sample import ValidateSample
 from anime_lora.params.section import Base, Compute, Concept
@@ -24,6 +24,8 @@ COLOURS = {
 }
 CONCEPT = Concept(trigger="myStyle", class_name="face", instance_prompt="myStyle face portrait")
 SOURCES = [f"{n:02d}.png" for n in range(12)]
+SECOND = np.array([1.0, -1.0, 1.0, -1.0])
+"""What the second LoRA does to the first cells."""
 
 
 def face(colour: Sequence[int], who: np.ndarray, stripes: float) -> Image.Image:
@@ -72,15 +74,16 @@ class Eye:
         return np.stack(rows)
 
 
-def suite(sources: Path) -> ValidateSample:
+def suite(sources: Path, second: str | None = "second.safetensors", controlnet: str | None = "net") -> ValidateSample:
     prompts = tuple(f"{who}, {hair}" for who in ("girl", "boy") for hair in COLOURS)
     return ValidateSample(
         seeds=(1, 2), steps=4, guidance=7.5, negative_prompt="", batch_size=8, prompts=prompts, sweep_prompts=4,
         guidances=(1.0, 7.5, 15.0), scales=(0.0, 0.5, 1.0, 1.5), styles={"striped": "striped", "plain": "plain"},
         style_prompts=("girl", "boy"),
         style_guidances=(5.0, 7.5), unrelated_prompts=tuple(f"thing {n}" for n in range(8)),
-        sources=str(sources), counterparts=None, source_prompt="portrait", strengths=(0.3, 0.5, 0.65, 0.8, 0.95),
-        base_strengths=(0.65, 0.8), second_adapter=None, controlnet=None,
+        sources=str(sources), counterparts=None, source_prompt="portrait", source_seeds=1,
+        strengths=(0.3, 0.5, 0.65, 0.8, 0.95),
+        base_strengths=(0.65, 0.8), second_adapter=second, controlnet=controlnet,
     )  # fmt: skip
 
 
@@ -96,8 +99,11 @@ def learned(shot: Shot) -> Image.Image:
         colour = tuple(
             np.array(colour) * min(1, 0.5 + shot.guidance / 15) + 60 * (1 - min(1, 0.5 + shot.guidance / 15))
         )
+    if shot.gallery == "combining" and shot.arm in {"second", "both"}:
+        who = np.concatenate([SECOND, who[4:]])
     if shot.strength is not None:
-        who = (1 - shot.strength) * person(str(shot.source)) + shot.strength * who
+        mine = shot.strength * (0.4 if shot.arm == "control" else 1.0)
+        who = (1 - mine) * person(str(shot.source)) + mine * who
         stripes *= shot.strength
     return face(colour, who, stripes)
 
@@ -113,13 +119,14 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder, self.samples = folder, folder / "validate-sample"
         self.dataset, self.train, self.out = folder / "organize", folder / "train", folder / "evaluate"
+        self.ingest, self.validate = folder / "ingest", folder / "validate"
         (folder / "people").mkdir(parents=True)
         for name in SOURCES:
             face((120, 120, 120), person(name), 0).save(folder / "people" / name)
 
-    def draw(self, paint: Callable[[Shot], Image.Image], effect: float = 0.2) -> None:
-        """What validate-sample leaves."""
-        section = suite(self.folder / "people")
+    def draw(self, paint: Callable[[Shot], Image.Image], effect: float = 0.2, **changes: str | None) -> None:
+        """What validate-sample leaves; `changes` are `suite`'s."""
+        section = suite(self.folder / "people", **changes)
         (self.samples / "images").mkdir(parents=True, exist_ok=True)
         rows = []
         for shot in shots(section, CONCEPT):
@@ -127,9 +134,11 @@ class World:
             paint(shot).save(file)
             rows.append({**asdict(shot), "file": f"images/{file.name}", "sha256": sha256_file(file)})
         write_jsonl(self.samples / "images.jsonl", rows)
-        (self.samples / "sources").mkdir(exist_ok=True)
+        for kind in ("sources", "counterparts"):
+            (self.samples / kind).mkdir(exist_ok=True)
         for name in SOURCES:
             Image.open(self.folder / "people" / name).save(self.samples / "sources" / name)
+            face((120, 120, 120), person(name), 1).save(self.samples / "counterparts" / name)
         write_jsonl(
             self.samples / "sources.jsonl", [{"source": n, "file": f"sources/{n}", "labels": {}} for n in SOURCES]
         )
@@ -139,7 +148,7 @@ class World:
             "prompts": section.prompts[:4],
             "effect": [effect] * 4,
             "shares": [0.4, 0.6],
-            "second": False,
+            "second": True,
             "finite": True,
         }
         write_json(self.samples / "checks.json", {**checks, **errors, **zeros, "dtype": "torch.float32"})
@@ -151,7 +160,7 @@ class World:
 
     def teach(self, train: int = 30, holdout: int = 10) -> None:
         """What organize and train leave."""
-        rows = []
+        rows, known = [], []
         (self.dataset / "pictures").mkdir(parents=True, exist_ok=True)
         for number in range(train + holdout):
             name, colour = f"{number:03d}.png", list(COLOURS)[number % 4]
@@ -160,6 +169,11 @@ class World:
             rows.append(
                 {"id": name, "file": f"pictures/{name}", "text": "", "caption": f"girl, {colour}", "split": split}
             )
+            link_or_copy(self.dataset / "pictures" / name, self.ingest / "store" / name)
+            facts = {"path": name, "width": SIZE, "height": SIZE, "contrast": 30.0 + number, "sharpness": 50.0 + number}
+            known.append({"id": name, "caption": f"girl, {colour}", "store": f"store/{name}", **facts})
+        for folder in (self.ingest, self.validate):
+            write_jsonl(folder / "manifest.jsonl", known)
         write_jsonl(self.dataset / "metadata.jsonl", rows)
         record = {"epoch": 2, "params": {"rank": 4}, "dataset": {"train": train}, "base": {"model": "tiny"}}
         write_json(self.train / "record.json", record)
@@ -174,7 +188,14 @@ class World:
             Base(model="tiny", revision=None, resolution=SIZE),
             Compute(device="cpu", workers=1, dask_address=None, processes=1),
         )
-        folders = {"samples": self.samples, "dataset": self.dataset, "train": self.train, "out": self.out}
+        folders = {
+            "ingest": self.ingest,
+            "validate": self.validate,
+            "samples": self.samples,
+            "dataset": self.dataset,
+            "train": self.train,
+            "out": self.out,
+        }
         stage.evaluate(settings(**changes), CONCEPT, base, compute, **folders)
 
 

@@ -15,7 +15,7 @@ MAY = {
     "dataset": HALL | {"params"},
     "training": HALL | {"params"},
     "sampling": HALL | {"params", "training"},
-    "evaluation": HALL | {"params", "training", "sampling"},
+    "evaluation": HALL | {"params", "dataset", "training", "sampling"},
     "pocket": {"errors", "files", "paths", "progress"},
 }
 HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate", "prefect", "dvc")

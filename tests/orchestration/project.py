@@ -26,6 +26,7 @@ CODE = (
     ".dvcignore",
     ".gitignore",
 )
+ABSENT = ("data/samples", "data/adapters")
 SMALL: dict[str, dict[str, Any]] = {
     "base": {"model": "base", "resolution": SIDE},
     "ingest": {"sources": ["faces"]},
@@ -36,7 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "seeds": [1], "steps": 2, "prompts": ["girl, blue hair", "boy, red hair"], "sweep_prompts": 2,
         "guidances": [1, 7.5], "scales": [0, 1], "styles": {"chibi": "chibi style"}, "style_prompts": ["girl"],
         "style_guidances": [7.5], "unrelated_prompts": ["a photo, boy", "a photo, girl"], "sources": "people",
-        "counterparts": None, "strengths": [0.5, 0.8], "base_strengths": [0.8],
+        "counterparts": None, "second_adapter": None, "strengths": [0.5, 0.8], "base_strengths": [0.8],
     },
     "evaluate": {"encoders": ["eye"], "bootstrap": 100},
 }  # fmt: skip
@@ -70,7 +71,7 @@ class Project:
                 self.set(f"{section}.{key}", value)
         text = (self.root / "dvc.yaml").read_text()
         (self.root / "dvc.yaml").write_text(
-            "\n".join(line for line in text.splitlines() if "data/samples" not in line) + "\n"
+            "\n".join(line for line in text.splitlines() if not any(name in line for name in ABSENT)) + "\n"
         )
         for seed in range(12):
             self.add(seed)

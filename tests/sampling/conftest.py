@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from PIL import Image
@@ -95,6 +101,20 @@ def lora_file(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         folder, unet_lora_layers=get_peft_model_state_dict(unet), unet_lora_adapter_metadata=config.to_dict()
     )
     return folder / "pytorch_lora_weights.safetensors"
+
+
+@pytest.fixture(scope="session")
+def controlnet(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ControlNet of the tiny base that really changes the picture: random weights, its zero convolutions too."""
+    unet = UNet2DConditionModel.from_pretrained(base_folder, subfolder="unet")
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 8))
+        for block in [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]:
+            torch.nn.init.normal_(block.weight, std=0.3)
+    folder = tmp_path_factory.mktemp("controlnet")
+    net.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture

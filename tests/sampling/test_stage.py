@@ -20,7 +20,7 @@ def section(**changes: object) -> ValidateSample:
         "guidances": (1.0, 5.0), "scales": (0.0, 1.0),
         "styles": {"chibi": "chibi style"}, "style_prompts": ("girl",), "style_guidances": (5.0,),
         "unrelated_prompts": ("a photo", "a sketch"), "sources": None, "counterparts": None,
-        "source_prompt": "portrait",
+        "source_prompt": "portrait", "source_seeds": 1,
         "strengths": (0.5, 1.0), "base_strengths": (1.0,), "second_adapter": None, "controlnet": None,
     }  # fmt: skip
     return ValidateSample.model_validate({**values, **changes})
@@ -78,10 +78,31 @@ def test_second_adapter(run, lora_file: Path) -> None:
     assert drawn["lora"] == drawn["second"] != drawn["both"] != drawn["base"]
 
 
+def test_controlnet(run, sources: Path, controlnet: Path) -> None:
+    """Each source is drawn with the ControlNet at 0.8 too, beside the others on the sheet; the suite is another one."""
+    out = run(sources=str(sources))
+    before = json.loads((out / "suite.json").read_text())["suite_id"]
+    out = run(sources=str(sources), controlnet=str(controlnet), source_seeds=2)
+    rows = [row for row in read_jsonl(out / "images.jsonl") if row["arm"] == "control"]
+    assert {(row["source"], row["seed"], row["strength"]) for row in rows} == {
+        (source, seed, 0.8) for source in ("a.png", "b.png") for seed in (1, 2)
+    }
+    assert all((out / row["file"]).is_file() for row in rows)
+    assert json.loads((out / "suite.json").read_text())["suite_id"] != before
+
+
 def test_missing(run, base: Base, compute: Compute, tmp_path: Path) -> None:
     """No LoRA, a damaged one, or no source: one clear error and nothing half-written."""
     with pytest.raises(SamplingError, match="no picture"):
         run(sources=str(tmp_path))
+    with pytest.raises(SamplingError, match="counterparts = nowhere"):
+        run(counterparts="nowhere")
+    with pytest.raises(AdapterError, match=r"validate_sample\.second_adapter"):
+        run(second_adapter="nowhere.safetensors")
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people/a.png").write_bytes(b"no picture")
+    with pytest.raises(SamplingError, match=r"a\.png cannot be read as a picture"):
+        run(sources=str(tmp_path / "people"))
     with pytest.raises(AdapterError, match="is not there"):
         validate_sample(section(), CONCEPT, base, compute, train=tmp_path)
     (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(b"nothing of the kind")

@@ -1,0 +1,52 @@
+"""Do two LoRAs combine: each style's score with both on, between the base's (0) and that LoRA's alone (1)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anime_lora.evaluation.album import Album
+from anime_lora.evaluation.bootstrap import Floats
+from anime_lora.evaluation.encoders import Encoder
+from anime_lora.evaluation.findings import Findings
+from anime_lora.evaluation.similarity import between, style_score
+
+ARMS = ("base", "lora", "second", "both")
+
+
+def combining(album: Album, encoder: Encoder) -> Findings:
+    """Both styles' scores with both LoRAs on; nothing where no second LoRA was drawn.
+
+    The first style is the held-out pictures'. The second is the way from the base's pictures of the other prompts to
+    those that the second LoRA draws alone: no word for it is needed, and no prompt is compared with itself.
+    """
+    found = Findings()
+    if not (album.drawn.table["gallery"] == "combining").any():
+        return found
+    units = album.paired("combining", "arm")
+    resample, drawn = album.over(units, "combining"), album.drawn.vectors[encoder.name]
+    held, way = album.holdout.vectors[encoder.name], drawn[units["second"]] - drawn[units["base"]]
+    clusters = np.array([str(key[0]) for key in units.index])
+    first = {arm: style_score(drawn[units[arm]], held) for arm in ARMS}
+    second = {arm: along(drawn[units[arm]], way, clusters) for arm in ARMS}
+    count = 4 * len(units)
+    shares = {"first": (first, "lora"), "second": (second, "second")}
+    for name, (scores, own) in shares.items():
+        found.numbers[f"combining.{name}"] = resample.estimate(lambda w, s=scores, o=own: kept(w, s, o), count)
+        found.numbers[f"combining.{name}_gain"] = resample.mean(scores["both"] - scores["base"], 2 * len(units))
+    found.numbers["combining.weaker"] = resample.estimate(
+        lambda w: np.minimum(*(kept(w, scores, own) for scores, own in shares.values())), count
+    )
+    return found
+
+
+def along(vectors: Floats, way: Floats, clusters: NDArray[np.str_]) -> Floats:
+    """How far each picture lies in the mean direction that the second LoRA takes on the other prompts, (n,)."""
+    different = clusters[:, None] != clusters[None, :]
+    means: Floats = np.where(different, vectors @ way.T, 0).sum(1) / different.sum(1)
+    return means
+
+
+def kept(weights: Floats, scores: dict[str, Floats], own: str) -> Floats:
+    """Where both together stand between the base (0) and the LoRA `own` alone (1); NaN where that one has no style."""
+    total = weights.sum(1)
+    base, both, top = (weights @ scores[arm] / total for arm in ("base", "both", own))
+    return between(both, base, top)
