@@ -25,6 +25,7 @@ def sheets(files: Files, sources: Path | None, counterparts: Path | None) -> Ite
     yield from _styles(_of(files, "styles"))
     yield from _swept(_of(files, "guidance"), "Guidance", lambda shot: f"guidance {shot.guidance:g}")
     yield from _swept(_of(files, "scale"), "LoRA scale", lambda shot: f"scale {shot.lora_scale:g}")
+    yield from _people(_of(files, "strength"), sources)
     yield from _strength(_of(files, "strength"), sources, counterparts)
     yield from _arms(_of(files, "drift"), "Unrelated prompts", {"base": "base", "lora": "LoRA"})
     names = {"base": "base", "lora": "LoRA", "second": "second LoRA", "both": "both"}
@@ -78,6 +79,23 @@ def _arms(files: Files, title: str, arms: dict[str, str]) -> Iterator[Sheet]:
     if files:
         name = next(iter(files)).gallery
         yield _table(name, title, files, lambda shot: arms[shot.arm], lambda shot: shot.cluster)
+
+
+def _people(files: Files, sources: Path | None) -> Iterator[Sheet]:
+    """Source, base, LoRA: one above the other, on the same noise, at the greatest strength both were drawn at."""
+    drawn: dict[str, set[float | None]] = {
+        arm: {shot.strength for shot in files if shot.arm == arm} for arm in ("base", "lora")
+    }
+    shared = [strength for strength in drawn["base"] & drawn["lora"] if strength is not None]
+    if not shared:
+        return
+    seed = next(iter(files)).seed
+    place = {(s.arm, s.source): file for s, file in files.items() if s.strength == max(shared) and s.seed == seed}
+    names = list(dict.fromkeys(str(shot.source) for shot in files))[:PAGE]
+    cells: list[list[Path | None]] = [[(sources or Path()) / name for name in names]]
+    cells += [[place.get((arm, name)) for name in names] for arm in ("base", "lora")]
+    title = f"A person, the base's answer, the LoRA's (img2img, strength {max(shared):g}, same noise)"
+    yield Sheet("people", title, [""] * len(names), ["source", "base", "LoRA"], cells)
 
 
 def _strength(files: Files, sources: Path | None, counterparts: Path | None) -> Iterator[Sheet]:

@@ -44,7 +44,8 @@ def test_stage(run, sources: Path) -> None:
     assert len(rows) == len({row["file"] for row in rows}) == json.loads((out / "suite.json").read_text())["pictures"]
     assert all((out / row["file"]).is_file() for row in rows)
     grids = {file.stem for file in (out / "grids").glob("*.png")}
-    assert grids == {"base-lora", "features", "trigger", "styles", "guidance", "scale", "strength-1", "drift"}
+    expected = {"base-lora", "features", "trigger", "styles", "guidance", "scale", "people", "strength-1", "drift"}
+    assert grids == expected
     assert all(file.stat().st_size <= 300_000 for file in (out / "grids").glob("*.webp"))
     checks = json.loads((out / "checks.json").read_text())
     assert max(checks["zero"] + checks["unloaded"]) == 0
