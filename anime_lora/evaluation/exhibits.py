@@ -13,7 +13,7 @@ from anime_lora.evaluation.wording import cell
 
 GALLERIES = {
     "base-lora": ("Base beside LoRA", "Same prompts, same noise: the upper row without the LoRA, the lower with it."),
-    "people": ("People", "A photo-like source, what the base makes of it with the same prompt and noise, and the LoRA."),
+    "people": ("People", "A photo-like source, and what base and LoRA make of it with the same prompt and noise."),
     "features": ("Features", "What the prompt asks for, drawn with the LoRA; one row per seed."),
     "trigger": ("Trigger 2×2", "LoRA off and on, trigger word left out and given, on the same noise."),
     "strength": ("Human to anime", "A photo-like source through img2img: strength 0.3 to 0.95 with the LoRA, the same "
