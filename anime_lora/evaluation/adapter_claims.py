@@ -44,12 +44,12 @@ def combining(found: Findings, checks: dict[str, Any]) -> Claim:
     error = found.get("arithmetic.sum")
     adds = error is not None and error.below(limit)
     return Claim(
-        "combining", "LoRAs combine", "Style kept beside the other, the weaker of both", found.get("combining.weaker"),
+        "combining", "LoRAs combine", "Style gained beside the other, weaker of both", found.get("combining.weaker"),
         "lower bound above 0 (the base, and the other LoRA alone) for both styles, and two adapters at "
         f"{shares} equal the sum of their deltas to {limit:g}",
         lambda e: e.above(0) and adds,
         "With both LoRAs on, both styles stay above the base and above the other LoRA alone; their effects add up.",
-        "With both LoRAs on, one of the styles is not surely above the base." if adds
+        "With both LoRAs on, one of the styles is not surely above what the other LoRA alone gives." if adds
         else "Two adapters do not predict what the sum of their deltas predicts.",
         gallery="combining",
         missing="there is no second LoRA with a style of its own (validate_sample.second_adapter)",

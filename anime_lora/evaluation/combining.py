@@ -40,7 +40,7 @@ def combining(album: Album, encoder: Encoder) -> Findings:
         found.numbers[f"combining.{name}"] = resample.estimate(share, count)
         found.numbers[f"combining.{name}_gain"] = resample.mean(scores["both"] - scores["base"], 2 * len(units))
     found.numbers["combining.weaker"] = resample.estimate(
-        lambda w: np.minimum(*(kept(w, *one) for one in shares.values())), count
+        lambda w: np.minimum(*(gained(w, scores, other) for scores, _, other in shares.values())), count
     )
     return found
 
@@ -50,6 +50,12 @@ def along(vectors: Floats, way: Floats, clusters: NDArray[np.str_]) -> Floats:
     different = clusters[:, None] != clusters[None, :]
     means: Floats = np.where(different, vectors @ way.T, 0).sum(1) / different.sum(1)
     return means
+
+
+def gained(weights: Floats, scores: dict[str, Floats], other: str) -> Floats:
+    """Score with both on minus what there is without the style's own LoRA: the better of base and `other` alone."""
+    base, without, both = (weights @ scores[arm] / weights.sum(1) for arm in ("base", other, "both"))
+    return np.asarray(both - np.maximum(base, without))
 
 
 def kept(weights: Floats, scores: dict[str, Floats], own: str, other: str) -> Floats:
