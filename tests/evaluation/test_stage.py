@@ -118,7 +118,7 @@ def test_zeros(world: World) -> None:
         "n": 0,
         "pictures": 0,
     }
-    assert set(verdicts(world).values()) == {"not shown", "not measurable here"}
+    assert set(verdicts(world).values()) == {"not shown"}
     assert read(world, "report.json")["verdict"]["level"] == "bad"
 
 
