@@ -44,18 +44,18 @@ def combining(found: Findings, checks: dict[str, Any]) -> Claim:
     error = found.get("arithmetic.sum")
     adds = error is not None and error.below(limit)
     return Claim(
-        "combining", "LoRAs combine", "Style kept beside the other, the weaker of both", found.get("combining.weaker"),
-        f"lower bound above the base's 0 for both styles, and two adapters at {shares} equal the sum of their deltas "
-        f"to {limit:g}",
+        "combining", "LoRAs combine", "Style gained beside the other, weaker of both", found.get("combining.weaker"),
+        "lower bound above 0 (the base, and the other LoRA alone) for both styles, and two adapters at "
+        f"{shares} equal the sum of their deltas to {limit:g}",
         lambda e: e.above(0) and adds,
-        "With both LoRAs on, both styles stay above the base, and their effects add up.",
-        "With both LoRAs on, one of the styles is not surely above the base." if adds
+        "With both LoRAs on, both styles stay above the base and above the other LoRA alone; their effects add up.",
+        "With both LoRAs on, one of the styles is not surely above what the other LoRA alone gives." if adds
         else "Two adapters do not predict what the sum of their deltas predicts.",
         gallery="combining",
         missing="there is no second LoRA with a style of its own (validate_sample.second_adapter)",
         details=[
-            ("This LoRA's style, both on (0 base, 1 alone)", value(found, "combining.first")),
-            ("The second's style, both on (0 base, 1 alone)", value(found, "combining.second")),
+            ("This LoRA's style, both on (1: alone)", value(found, "combining.first")),
+            ("The second's style, both on (1: alone)", value(found, "combining.second")),
             ("Both styles' scores minus the base's", f"{value(found, 'combining.first_gain')}; "
                                                                  f"{value(found, 'combining.second_gain')}"),
             ("Largest error of the sum of deltas", value(found, "arithmetic.sum")),

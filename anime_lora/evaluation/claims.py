@@ -86,9 +86,9 @@ def _features(found: Findings) -> Claim:
 def _strength(found: Findings) -> Claim:
     falling = found.get("strength.rho_identity")
 
-    def at(value: str) -> str:
+    def at(strength: str) -> str:
         return ", ".join(
-            f"{name} {value(found, f'strength.at_{value}.{key}')}"
+            f"{name} {value(found, f'strength.at_{strength}.{key}')}"
             for name, key in (("style S", "style"), ("identity", "identity"), ("attributes kept", "agreement"))
         )
 

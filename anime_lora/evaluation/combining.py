@@ -1,4 +1,10 @@
-"""Do two LoRAs combine: each style's score with both on, between the base's (0) and that LoRA's alone (1)."""
+"""Do two LoRAs combine: each style's score with both on.
+
+1 is that LoRA alone; 0 is the base, or the other LoRA alone where that one happens to score higher: what a style
+gets without its own LoRA.
+"""
+
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +34,13 @@ def combining(album: Album, encoder: Encoder) -> Findings:
     first = {arm: style_score(drawn[units[arm]], held) for arm in ARMS}
     second = {arm: along(drawn[units[arm]], way, clusters) for arm in ARMS}
     count = 4 * len(units)
-    shares = {"first": (first, "lora"), "second": (second, "second")}
-    for name, (scores, own) in shares.items():
-        found.numbers[f"combining.{name}"] = resample.estimate(lambda w, s=scores, o=own: kept(w, s, o), count)
+    shares = {"first": (first, "lora", "second"), "second": (second, "second", "lora")}
+    for name, (scores, own, other) in shares.items():
+        share = partial(kept, scores=scores, own=own, other=other)
+        found.numbers[f"combining.{name}"] = resample.estimate(share, count)
         found.numbers[f"combining.{name}_gain"] = resample.mean(scores["both"] - scores["base"], 2 * len(units))
     found.numbers["combining.weaker"] = resample.estimate(
-        lambda w: np.minimum(*(kept(w, scores, own) for scores, own in shares.values())), count
+        lambda w: np.minimum(*(gained(w, scores, other) for scores, _, other in shares.values())), count
     )
     return found
 
@@ -45,8 +52,14 @@ def along(vectors: Floats, way: Floats, clusters: NDArray[np.str_]) -> Floats:
     return means
 
 
-def kept(weights: Floats, scores: dict[str, Floats], own: str) -> Floats:
-    """Where both together stand between the base (0) and the LoRA `own` alone (1); NaN where that one has no style."""
+def gained(weights: Floats, scores: dict[str, Floats], other: str) -> Floats:
+    """Score with both on minus what there is without the style's own LoRA: the better of base and `other` alone."""
+    base, without, both = (weights @ scores[arm] / weights.sum(1) for arm in ("base", other, "both"))
+    return np.asarray(both - np.maximum(base, without))
+
+
+def kept(weights: Floats, scores: dict[str, Floats], own: str, other: str) -> Floats:
+    """Where both stand between what there is without the LoRA `own` (0) and it alone (1); NaN where it has no style."""
     total = weights.sum(1)
-    base, both, top = (weights @ scores[arm] / total for arm in ("base", "both", own))
-    return between(both, base, top)
+    base, without, both, top = (weights @ scores[arm] / total for arm in ("base", other, "both", own))
+    return between(both, np.maximum(base, without), top)

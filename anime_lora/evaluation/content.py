@@ -155,10 +155,9 @@ def verdict(claims: list[dict[str, Any]]) -> dict[str, Any]:
     """The headline: the style claim first, then how many claims stand."""
     style = next(claim for claim in claims if claim["id"] == "style")
     of = {kind: [claim for claim in claims if claim["verdict"] == kind] for kind in HEADLINES}
-    sentences = [style["reason"], f"{len(of[SHOWN])} of {len(claims)} claims are shown."]
-    for kind in (NOT_SHOWN, NOT_MEASURABLE):
-        named = "; ".join(claim["claim"][0].lower() + claim["claim"][1:] for claim in of[kind])
-        sentences += [f"{kind.capitalize()}: {named}."] if named else []
+    counts = [f"{len(of[SHOWN])} of {len(claims)} claims are shown"]
+    counts += [f"{len(of[kind])} {kind}" for kind in (NOT_SHOWN, NOT_MEASURABLE) if of[kind]]
+    sentences = [style["reason"], f"{', '.join(counts)}."]
     level = "bad" if style["verdict"] == NOT_SHOWN else "mixed"
     if style["verdict"] == SHOWN and len(of[NOT_SHOWN]) <= 1:
         level = "good"

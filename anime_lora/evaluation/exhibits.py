@@ -16,12 +16,12 @@ GALLERIES = {
     "people": ("People", "A photo-like source, and what base and LoRA make of it with the same prompt and noise."),
     "features": ("Features", "What the prompt asks for, drawn with the LoRA; one row per seed."),
     "trigger": ("Trigger 2×2", "LoRA off and on, trigger word left out and given, on the same noise."),
-    "strength": ("Human to anime", "A photo-like source through img2img: strength 0.3 to 0.95 with the LoRA, the same "
-                 "character as the style really draws it, and the base at two strengths."),
+    "strength": ("Human to anime", "A photo-like source through img2img by strength with the LoRA, with the ControlNet "
+                 "where one is set, the same character as the style really draws it, and the base."),
     "scale": ("LoRA scale", "From the base (0) to the LoRA (1) and beyond, on the same noise."),
     "styles": ("Style words × guidance", "The LoRA with a style word in the prompt, by guidance."),
     "guidance": ("Guidance", "The same prompt and noise by classifier-free guidance."),
-    "combining": ("Two LoRAs", "Each alone and both together."),
+    "combining": ("Two LoRAs", "Base, this LoRA, a second one (validate_sample.second_adapter), and both; same noise."),
     "drift": ("Unrelated prompts", "Prompts without trigger and class: the closer the rows, the less was disturbed."),
     "nearest": ("Nearest training pictures", "The drawn pictures most like a training picture, that picture, and the "
                 "nearest held-out one; above, both cosines."),
@@ -97,7 +97,8 @@ MARKS: dict[str, list[tuple[str, float, str]]] = {
 }
 HEADS = {
     "strength": {"style": "style S", "identity": "identity", "agreement": "attributes kept",
-                 "truth": "cosine to true counterpart", "found": "nearest is own counterpart"},
+                 "truth": "cosine to true counterpart", "nearer": "nearer it than a random one",
+                 "found": "nearest of all"},
     "guidance": {"faithfulness": "faithfulness", "style": "style S", "diversity": "diversity", "clipped": "clipped"},
 }  # fmt: skip
 """Columns of the tables."""

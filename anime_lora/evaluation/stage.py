@@ -85,7 +85,7 @@ def evaluate(
         write_json(folder / "decision.json", decision.plain())
         lineage["Decision"] = decision.reason
         described = content(found, claims, exhibits, {"concept": concept.model_dump(), **record}, lineage)
-        described["dataset"] = data_section(version, champion and champion["dataset"])
+        described["dataset"] = data_section(version, None if champion is None else champion["dataset"])
         write_json(folder / "report.json", described)
         report.write_report(folder, described)
 

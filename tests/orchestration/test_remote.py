@@ -18,7 +18,7 @@ from tasks.validate import committed
 MANIFEST = Path("data/validate/manifest.jsonl")
 PIPELINE = """stages:
   validate:
-    cmd: python copy.py
+    cmd: python version.py
     deps: [rows.jsonl]
     outs: [data/validate]
 """
@@ -37,7 +37,7 @@ class Repository:
         self.root = root
         root.mkdir()
         (root / "dvc.yaml").write_text(PIPELINE)
-        (root / "copy.py").write_text(COPY)
+        (root / "version.py").write_text(COPY)
         for command in (
             ["git", "init", "-q"],
             ["git", "config", "user.name", "a"],
