@@ -138,7 +138,12 @@ class Service:
     def until_training(self) -> None:
         """Wait until training has made a step."""
         progress = self.project.root / ".cache" / "progress" / "train.json"
-        wait_until(lambda: progress.is_file() and len(self.workers()) > 0, RUN, "training has not begun", self.log)
+
+        def trains() -> bool:
+            here = [each for each in psutil.process_iter() if _is_in(each, self.project.root, "train")]
+            return bool(here) and progress.is_file()
+
+        wait_until(trains, RUN, "training has not begun", self.log)
 
     def _healthy(self) -> bool:
         try:
