@@ -12,7 +12,8 @@ from flows.preflight import PreflightError
 NAME = "anime-lora: no heartbeat"
 MISSED = 3
 """So many heartbeats in a row must be missing."""
-ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
+ENDS = ("Completed", "Skipped", "Promoted", "Rejected", "Failed", "Cancelled", "Crashed")
+"""Names of the states a run ends in: the event bears the name, and a run may end under a name of its own."""
 
 
 def heartbeat_automation(seconds: int) -> AutomationCore:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-WIDTH, HEIGHT = 1280, 900
+WIDTH, HEIGHT, TALL = 1280, 900, 1400
 WAIT = 60.0
 """Seconds a page may take to show what is looked for."""
 QUIET = (
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--server", default="http://127.0.0.1:4200")
     wanted = parser.parse_args()
     run = newest_run(wanted.server)
-    with chromium() as driver:
+    with chromium(TALL) as driver:
         driver.get(f"{wanted.server}/runs/flow-run/{run['id']}")
         until(driver, run["name"], "Finished in state")
         time.sleep(3)  # the timeline draws itself

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import psutil
 
@@ -21,6 +22,8 @@ START = 240.0
 """Seconds a server or a deployment may take to start on two busy cores."""
 RUN = 900.0
 """Seconds a run of the miniature project may take."""
+BUSY = 15
+"""So often a busy server is asked again."""
 Process = subprocess.Popen[bytes]
 
 
@@ -89,8 +92,15 @@ class Service:
         request = urllib.request.Request(
             f"{self.url}/api/{path}", data, {"Content-Type": "application/json"}, method=method
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
+        for _ in range(BUSY):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.loads(answer.read() or b"null")
+            except HTTPError as error:
+                if error.code != 503:
+                    raise
+                time.sleep(2)  # SQLite is locked by another writer; Prefect's own client asks again too
+        raise AssertionError(f"{path}: the server stayed busy\n{self.log()}")
 
     def deployments(self) -> list[dict[str, Any]]:
         """What is deployed."""
@@ -128,7 +138,12 @@ class Service:
     def until_training(self) -> None:
         """Wait until training has made a step."""
         progress = self.project.root / ".cache" / "progress" / "train.json"
-        wait_until(lambda: progress.is_file() and len(self.workers()) > 0, RUN, "training has not begun", self.log)
+
+        def trains() -> bool:
+            here = [each for each in psutil.process_iter() if _is_in(each, self.project.root, "train")]
+            return bool(here) and progress.is_file()
+
+        wait_until(trains, RUN, "training has not begun", self.log)
 
     def _healthy(self) -> bool:
         try:

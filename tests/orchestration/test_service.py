@@ -67,7 +67,7 @@ def test_the_run_is_seen_completed_in_a_browser(services: Services, tmp_path: Pa
         browser.open_tab(driver, "Task Runs")
         browser.until(driver, *STAGES)
         browser.open_tab(driver, "Artifacts")
-        browser.until(driver, "training-pictures", "verdict")
+        browser.until(driver, "decision", "stages")
         driver.get(f"{nightly.url}/artifacts/artifact/{artifact['id']}")
         browser.until(driver, "training-pictures")
         drawn = "return [...document.images].some(one => one.src.startsWith('data:image') && one.naturalWidth > 100)"
