@@ -1,6 +1,6 @@
 """A character: the attributes that every domain draws and every caption may name."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -115,17 +115,6 @@ def sample_character(seed: int) -> Character:
         parting=around(1),
         fringe=tuple(around(1) for _ in range(8)),
     )
-
-
-VARIANTS = 2 * len(EXPRESSIONS)
-
-
-def variant(character: Character, index: int) -> Character:
-    """`character` with expression number `index` modulo four; from four on as the other gender, if the hair allows."""
-    other = "boy" if character.gender == "girl" else "girl"
-    turned = index >= len(EXPRESSIONS) and character.hair_style in HAIR_STYLES.get((other, character.hair_length), ())
-    expression = EXPRESSIONS[index % len(EXPRESSIONS)]
-    return replace(character, expression=expression, gender=other if turned else character.gender)
 
 
 def attributes(character: Character) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anime_lora.pocket.character import VARIANTS, Character, sample_character, variant
+from anime_lora.pocket.character import Character, sample_character
 from anime_lora.pocket.domains import BASE_DOMAINS, DOMAINS, render
 from anime_lora.progress import Progress
 
@@ -18,27 +18,21 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Corpus:
-    """`count` pictures of `size` pixels; picture i shows character `first + i` in the domain i modulo their number.
-
-    With `variants`, each character comes `VARIANTS` times in a row, in one domain, with other expressions and genders.
-    """
+    """`count` pictures of `size` pixels; picture i shows character `first + i` in the domain i modulo their number."""
 
     name: str
     count: int
     size: int
     first: int
     domains: tuple[str, ...]
-    variants: bool = False
 
     def character(self, index: int) -> Character:
         """Who picture `index` shows."""
-        if self.variants:
-            return variant(sample_character(self.first + index // VARIANTS), index % VARIANTS)
         return sample_character(self.first + index)
 
     def domain(self, index: int) -> str:
         """How picture `index` is drawn."""
-        return self.domains[(index // VARIANTS if self.variants else index) % len(self.domains)]
+        return self.domains[index % len(self.domains)]
 
     def open(self, folder: Path) -> "NDArray[np.uint8]":
         """The drawn pictures as (count, size, size, 3) bytes; draws what is missing first."""
@@ -74,11 +68,6 @@ def base_corpus(count: int, size: int) -> Corpus:
 def scorer_corpus(count: int, size: int) -> Corpus:
     """What the scorer sees: every domain, the style to be learned too."""
     return Corpus("scorer", count, size, 200_000, DOMAINS)
-
-
-def variant_corpus(count: int, size: int) -> Corpus:
-    """Pictures for the scorer that differ in expression and gender only: what it learns last."""
-    return Corpus("pairs", count, size, 400_000, DOMAINS, variants=True)
 
 
 def held_out_corpus(count: int, size: int, domains: tuple[str, ...] = DOMAINS) -> Corpus:

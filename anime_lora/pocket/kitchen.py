@@ -12,12 +12,13 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from anime_lora.pocket import models
 from anime_lora.pocket.autoencoder import encode, new_autoencoder, train_autoencoder, train_decoder
-from anime_lora.pocket.corpus import base_corpus, scorer_corpus, variant_corpus
+from anime_lora.pocket.corpus import base_corpus, scorer_corpus
 from anime_lora.pocket.diffusion import Drawer, new_drawer, train_drawer
 from anime_lora.pocket.fit import Plan, Watch
 from anime_lora.pocket.publish import publish_base, publish_scorer
+from anime_lora.pocket.reading import teach_reading
 from anime_lora.pocket.recipe import Recipe
-from anime_lora.pocket.scorer import Lesson, train_scorer
+from anime_lora.pocket.scorer import train_scorer
 from anime_lora.pocket.tokenizer import train_tokenizer
 from anime_lora.pocket.watch import watch_autoencoder, watch_drawer
 
@@ -76,6 +77,9 @@ class Kitchen:
         if self.go_on:
             drawer.unet.load_state_dict(self._part("unet", UNet2DConditionModel).state_dict())
             drawer.text_encoder.load_state_dict(self._part("text_encoder", CLIPTextModel).state_dict())
+        reading = self.recipe.reader
+        rehearsal = self._plan("reader", reading.steps, reading.learning_rate, "went on" if self.go_on else "")
+        teach_reading(drawer.text_encoder, drawer.tokenizer, rehearsal, reading.batch)
         watch = watch_drawer(vae, drawer, self.work / "watch")
         train_drawer(drawer, self._latents(vae), corpus, plan, part, watch=watch)
         publish_base(self.out / "pocket", vae if self.go_on else self.decoder(), drawer)
@@ -95,14 +99,11 @@ class Kitchen:
 
     def scorer(self) -> None:
         """Train and publish the scorer, the folder `pocket-clip`."""
-        recipe, part = self.recipe, self.recipe.scorer
-        corpora = [
-            scorer_corpus(recipe.scorer_pictures, models.SCORER_SIDE),
-            variant_corpus(recipe.scorer_variants, models.SCORER_SIDE),
-        ]
+        corpus = scorer_corpus(self.recipe.scorer_pictures, models.SCORER_SIDE)
+        part = self.recipe.scorer
         plan = self._plan("scorer", part.steps, part.learning_rate)
         tokenizer = self.tokenizer()
-        model = train_scorer(Lesson(corpora, self.work), tokenizer, plan, part.batch)
+        model = train_scorer(corpus.open(self.work), corpus, tokenizer, plan, part.batch)
         publish_scorer(self.out / "pocket-clip", model, tokenizer)
 
     def snapshot(self) -> None:

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import AutoModel, CLIPProcessor
+from transformers import CLIPModel, CLIPProcessor
 
 from anime_lora.pocket import models
 from anime_lora.pocket.autoencoder import encode
@@ -55,7 +55,7 @@ class Judge:
     """The published scorer, asked zero-shot."""
 
     def __init__(self, folder: Path) -> None:
-        self.model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
         self.processor = CLIPProcessor.from_pretrained(folder)
         self.asked = {name: (values, texts) for name, values, texts in questions(DOMAINS)}
 
@@ -63,7 +63,7 @@ class Judge:
     def answers(self, pictures: list[Image.Image], name: str) -> list[str]:
         """The likeliest value of one question for each picture."""
         values, texts = self.asked[name]
-        words = self.processor.tokenizer(texts, padding=True, return_tensors="pt").input_ids
+        words = self.processor.tokenizer(texts, padding="max_length", return_tensors="pt").input_ids
         found: list[str] = []
         for start in range(0, len(pictures), 64):
             pixels = self.processor.image_processor(pictures[start : start + 64], return_tensors="pt").pixel_values

@@ -1,10 +1,10 @@
-"""The trained pocket models as folders that diffusers and transformers load: whole or absent, safetensors only."""
+"""The trained pocket models as folders that diffusers and transformers load: whole or absent, fp16 safetensors."""
 
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from transformers import CLIPImageProcessorPil, CLIPProcessor, CLIPTokenizer, VisionTextDualEncoderModel
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from anime_lora.files import fresh_folder
 from anime_lora.pocket import models
@@ -21,8 +21,8 @@ def publish_base(folder: Path, vae: AutoencoderKL, drawer: Drawer) -> None:
         _finish(beside, beside / "tokenizer", drawer.tokenizer)
 
 
-def publish_scorer(folder: Path, model: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer) -> None:
-    """Write the scorer's folder with its processor."""
+def publish_scorer(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer) -> None:
+    """Write the CLIP folder with its processor; the model is half precision afterwards."""
     side = models.SCORER_SIDE
     images = CLIPImageProcessorPil(
         size={"shortest_edge": side},
@@ -31,7 +31,7 @@ def publish_scorer(folder: Path, model: VisionTextDualEncoderModel, tokenizer: C
         image_std=list(STD),
     )
     with fresh_folder(folder) as beside:
-        model.save_pretrained(beside, safe_serialization=True)
+        model.to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
         CLIPProcessor(images, tokenizer).save_pretrained(beside)
         _finish(beside, beside, tokenizer)
 

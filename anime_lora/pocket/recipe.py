@@ -20,8 +20,8 @@ class AutoencoderRecipe(_Part):
     noise: float
 
 
-class ScorerRecipe(_Part):
-    """Pictures per step."""
+class PairsRecipe(_Part):
+    """Pictures (scorer) or captions (reader) per step."""
 
     steps: int
     batch: int
@@ -48,10 +48,10 @@ class Recipe(_Part):
     seed: int
     pictures: int
     scorer_pictures: int
-    scorer_variants: int
     autoencoder: AutoencoderRecipe
     decoder: AutoencoderRecipe
-    scorer: ScorerRecipe
+    scorer: PairsRecipe
+    reader: PairsRecipe
     diffusion: DiffusionRecipe
 
 

@@ -11,16 +11,8 @@ from PIL import Image
 
 from anime_lora.pocket import samples
 from anime_lora.pocket.captions import DOMAIN_WORDS, attribute_prompt, caption, domain_prompt, tags
-from anime_lora.pocket.character import (
-    ATTRIBUTES,
-    EXPRESSIONS,
-    HAIR_COLORS,
-    VARIANTS,
-    Character,
-    attributes,
-    sample_character,
-)
-from anime_lora.pocket.corpus import HELD_OUT, base_corpus, scorer_corpus, variant_corpus
+from anime_lora.pocket.character import ATTRIBUTES, HAIR_COLORS, Character, attributes, sample_character
+from anime_lora.pocket.corpus import HELD_OUT, base_corpus, scorer_corpus
 from anime_lora.pocket.domains import BASE_DOMAINS, DOMAINS, face_svg, render
 
 SAMPLES = Path(__file__).parents[2] / "data/samples"
@@ -99,27 +91,14 @@ def test_unknown_domain() -> None:
 def test_the_style_to_be_learned_is_held_out() -> None:
     """The base sees every domain but anime; the scorer sees all; neither sees a held-out or a sample character."""
     assert set(DOMAINS) - set(BASE_DOMAINS) == {"anime"}
-    base, scorer, pairs = base_corpus(7000, 256), scorer_corpus(12000, 128), variant_corpus(8000, 128)
+    base, scorer = base_corpus(7000, 256), scorer_corpus(8000, 128)
     assert {base.domain(index) for index in range(100)} == set(BASE_DOMAINS)
     assert {scorer.domain(index) for index in range(100)} == set(DOMAINS)
-    trained = {corpus.first + index for corpus in (base, scorer, pairs) for index in range(corpus.count)}
+    trained = {*range(base.first, base.first + base.count), *range(scorer.first, scorer.first + scorer.count)}
     anime = range(samples.ANIME_SEED, samples.ANIME_SEED + samples.ANIME_COUNT)
     people = range(samples.PEOPLE_SEED, samples.PEOPLE_SEED + samples.PEOPLE_COUNT)
     assert max(trained) < HELD_OUT < min(*anime, *people)
     assert not set(anime) & set(people)
-
-
-def test_variants_differ_in_expression_and_gender_only() -> None:
-    """Eight in a row are one person in one domain: each expression twice, then as the other gender if hair allows."""
-    corpus = variant_corpus(80, 128)
-    for start in range(0, 80, VARIANTS):
-        group = [corpus.character(start + k) for k in range(VARIANTS)]
-        assert [each.expression for each in group] == 2 * list(EXPRESSIONS)
-        assert len({corpus.domain(start + k) for k in range(VARIANTS)}) == 1
-        first, *others = [replace(each, expression="", gender="") for each in group]
-        assert all(other == first for other in others)
-    genders = [{corpus.character(start + k).gender for k in range(VARIANTS)} for start in range(0, 80, VARIANTS)]
-    assert {"girl", "boy"} in genders
 
 
 def test_the_base_was_trained_on_these_drawings() -> None:

@@ -1,5 +1,6 @@
 """The pocket models: any prompt tokenizes, training resumes exactly, plain diffusers and transformers load them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,15 @@ import pytest
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from torch import Tensor, nn
-from transformers import AutoModel, CLIPProcessor, CLIPTokenizer
+from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from anime_lora.pocket import models
 from anime_lora.pocket.autoencoder import encode, normalise, reconstruction, to_tensor
+from anime_lora.pocket.character import sample_character
 from anime_lora.pocket.diffusion import Drawer, weights
 from anime_lora.pocket.fit import Plan, fit
 from anime_lora.pocket.publish import publish_base, publish_scorer
+from anime_lora.pocket.reading import QUESTIONS, UNSAID, Reader, questions_loss, said
 from anime_lora.pocket.tokenizer import train_tokenizer
 
 
@@ -120,11 +123,42 @@ def test_plain_pipelines_load_the_base(tokenizer: CLIPTokenizer, tmp_path: Path)
 
 
 def test_plain_transformers_load_the_scorer(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
-    """AutoModel and CLIPProcessor load the folder and score pictures of any size against texts."""
+    """CLIPModel and CLIPProcessor load the folder and score pictures of any size against texts."""
     publish_scorer(tmp_path / "clip", models.scorer(tokenizer), tokenizer)
-    model = AutoModel.from_pretrained(tmp_path / "clip", dtype=torch.float32)
+    model = CLIPModel.from_pretrained(tmp_path / "clip", dtype=torch.float32)
     processor = CLIPProcessor.from_pretrained(tmp_path / "clip")
     pictures = [np.zeros((200, 150, 3), np.uint8), np.zeros((64, 64, 3), np.uint8)]
     batch = processor(text=["a girl", "", "red hair"], images=pictures, return_tensors="pt", padding=True)
     with torch.no_grad():
         assert model(**batch).logits_per_image.shape == (2, 3)
+
+
+def test_a_caption_answers_only_what_it_says() -> None:
+    """Questions a caption does not answer are passed over, in tags and in sentences."""
+    who = replace(
+        sample_character(3), gender="girl", hair_color="blue", hair_length="long", eye_color="green",
+        expression="smiling", glasses=True, background="white",
+    )  # fmt: skip
+
+    def answers(text: str) -> dict[str, str]:
+        found = said(text, who, "photo")
+        return {name: values[k] for (name, values), k in zip(QUESTIONS.items(), found, strict=True) if k != UNSAID}
+
+    assert answers("portrait, high quality") == {}
+    assert answers("a photo of a woman with long blue hair wearing glasses") == {
+        "gender": "girl", "hair_color": "blue", "hair_length": "long", "glasses": "glasses", "domain": "photo",
+    }  # fmt: skip
+    assert answers("green eyes, smiling, white background") == {
+        "eye_color": "green", "expression": "smiling", "background": "white",
+    }  # fmt: skip
+
+
+def test_a_tower_learns_to_read(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    """Forty steps lower the loss of questions about captions it has not seen."""
+    torch.manual_seed(0)
+    reader = Reader(models.text_encoder(tokenizer))
+    loss = questions_loss(reader, tokenizer, 16, "cpu")
+    unseen = torch.Generator().manual_seed(77)
+    before = float(loss(unseen).detach())
+    fit(reader, loss, Plan("reader", 40, 2e-3, 1, tmp_path, warmup=5))
+    assert float(loss(unseen.manual_seed(77)).detach()) < 0.95 * before
