@@ -11,6 +11,7 @@ from anime_lora.pocket.samples import draw_samples
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 RECIPE = Path(__file__).with_name("recipe.yaml")
 BASE = Path("data/base")
+METRICS = paths.EVALUATE / "metrics.json"
 
 
 @app.command()
@@ -39,12 +40,13 @@ def train(  # noqa: PLR0917  options of a command
 def measure(
     base: Annotated[Path, typer.Option(help="folder with `pocket` and `pocket-clip`")] = BASE,
     pictures: Annotated[int, typer.Option(min=8, help="pictures behind each figure")] = 96,
+    metrics: Annotated[Path, typer.Option(help="of the default run, for the last rows")] = METRICS,
 ) -> None:
     """Measure the published models on characters they have not seen; prints the table of docs/pocket-base.md."""
     from anime_lora.pocket.measure import measure as run
 
     print("| what | measured | bar | |\n|---|---|---|---|")
-    for row in run(base, pictures):
+    for row in run(base, pictures, metrics):
         print(f"| {row.what} | {row.figure} | {row.bar} | {'reached' if row.reached else 'not reached'} |", flush=True)
 
 

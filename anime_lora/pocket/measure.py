@@ -3,12 +3,13 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from numpy.typing import NDArray
+from peft import LoraConfig
 from PIL import Image
 from transformers import CLIPModel, CLIPProcessor
 
@@ -18,6 +19,7 @@ from anime_lora.pocket.captions import DOMAIN_WORDS
 from anime_lora.pocket.character import Character, attributes, sample_character
 from anime_lora.pocket.corpus import HELD_OUT
 from anime_lora.pocket.domains import BASE_DOMAINS, DOMAINS, render
+from anime_lora.pocket.learned import Row, learned
 from anime_lora.pocket.scorer import questions
 from anime_lora.progress import track
 
@@ -28,17 +30,8 @@ TRIGGER = "myAnimeStyleToken anime_face"
 FOLLOWED = ("hair_color", "gender", "expression", "background")
 
 
-class Row(NamedTuple):
-    """One line of the table: what, the figure, the bar, and whether it is reached."""
-
-    what: str
-    figure: str
-    bar: str
-    reached: bool
-
-
-def measure(folder: Path, pictures: int) -> Iterator[Row]:
-    """Measure `pocket` and `pocket-clip` in `folder`; `pictures` per figure."""
+def measure(folder: Path, pictures: int, metrics: Path) -> Iterator[Row]:
+    """Measure `pocket` and `pocket-clip` in `folder`; `pictures` per figure; `metrics` are those of the default run."""
     pipe = StableDiffusionPipeline.from_pretrained(folder / "pocket", dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     judge = Judge(folder / "pocket-clip")
@@ -46,9 +39,11 @@ def measure(folder: Path, pictures: int) -> Iterator[Row]:
     yield Row("size in the repository, MB", f"{size:.1f}", "≤ 48", size <= 48)
     yield Row("native resolution, px", str(models.RESOLUTION), "≥ 256", models.RESOLUTION >= 256)
     yield _speed(pipe)
+    yield _micro_step()
     yield from _autoencoder(pipe.vae, pictures)
     yield from _scorer(judge, 2 * pictures)
     yield from _prompts(pipe, judge, pictures)
+    yield from learned(metrics)
 
 
 class Judge:
@@ -125,6 +120,20 @@ def _speed(pipe: StableDiffusionPipeline) -> Row:
         "≤ 2.5",
         best <= 2.5,
     )
+
+
+def _micro_step() -> Row:
+    """Forward and backward pass of one picture's latents through the UNet with adapters on every attention layer."""
+    unet = models.unet().to(memory_format=torch.channels_last).requires_grad_(False)
+    unet.add_adapter(LoraConfig(r=16, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
+    side = models.RESOLUTION // models.DOWNSCALE
+    latents, text = torch.randn(1, models.LATENT_CHANNELS, side, side), torch.randn(1, 77, models.TEXT_WIDTH)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        unet(latents, 500, text).sample.square().mean().backward()
+        times.append(time.perf_counter() - start)
+    return Row("one LoRA micro-step, s", f"{min(times):.2f}", "≤ 0.35", min(times) <= 0.35)
 
 
 def _autoencoder(vae: AutoencoderKL, count: int) -> Iterator[Row]:
