@@ -3,10 +3,13 @@
 import resource
 import sys
 
+import pytest
+
 from anime_lora.files import sha256_file
 from flows.lock import run_lock
 from orchestration.nightly import Nightly, listener
 
+pytestmark = pytest.mark.slow  # ten nights, each some commands of DVC and a Prefect server
 NEW = iter(range(200, 300))
 
 
