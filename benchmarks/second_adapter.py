@@ -41,7 +41,8 @@ def write_dataset(folder: Path, side: int, class_name: str) -> None:
 def main() -> None:
     params = load_params(paths.PARAMS)
     settings = params.train.model_copy(update=SMALL)
-    concept = Concept(trigger=DOMAIN, class_name=params.concept.class_name, instance_prompt=params.concept.class_name)
+    name = params.concept.class_name
+    concept = Concept(trigger=name, class_name=name, instance_prompt=name)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         (work / "faces").mkdir()
