@@ -9,9 +9,9 @@ import torch
 from training.tiny import make_run, tiny_pipeline, train_tiny, write_dataset
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Sums are split by thread: golden numbers need a fixed count."""
+    """Sums are split by thread: golden numbers need a fixed count, in what a module's tests share too."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
