@@ -1,17 +1,18 @@
 """Domains: the same character as SVG in eight manners, rasterised by resvg (its pixels are the same everywhere)."""
 
 import io
+import math
 
 import resvg_py
 from PIL import Image
 
 from anime_lora.pocket import face, hair
 from anime_lora.pocket.character import BACKGROUNDS, Character
-from anime_lora.pocket.paint import Brush, element, group, smooth
+from anime_lora.pocket.paint import Brush, Point, element, group, smooth
 from anime_lora.pocket.palette import mix, tone
 from anime_lora.pocket.styles import BASE_DOMAINS, DOMAINS, STYLES
 
-__all__ = ["BASE_DOMAINS", "DOMAINS", "face_svg", "render"]
+__all__ = ["BASE_DOMAINS", "DOMAINS", "face_svg", "landmarks", "render"]
 
 SIDE = 512
 """Width and height of the drawing's own units."""
@@ -37,25 +38,45 @@ def face_svg(character: Character, domain: str) -> str:
     return f"{start}<defs>{defs}</defs>{backdrop}{body}{_surface(brush)}</svg>"
 
 
+def landmarks(character: Character, domain: str) -> dict[str, Point]:
+    """Where eyes, mouth, a girl's bow and the crown lie in `render`'s picture; x and y in 0..1 of its sides."""
+    brush = Brush(character, STYLES[domain])
+    x, y, scale = _pose(brush)
+    angle = math.radians(character.tilt)
+    places = face.landmarks(brush) | hair.landmarks(brush)
+    return {
+        name: (
+            (x + scale * (u * math.cos(angle) - v * math.sin(angle))) / SIDE,
+            (y + scale * (u * math.sin(angle) + v * math.cos(angle))) / SIDE,
+        )
+        for name, (u, v) in places.items()
+    }
+
+
+def _pose(brush: Brush) -> tuple[float, float, float]:
+    """Centre of the head, and the scale of its own units."""
+    c = brush.character
+    return 256 + c.dx, 258 + c.dy, c.scale * brush.style.head * 1.34
+
+
 def _figure(brush: Brush) -> str:
     c, style = brush.character, brush.style
-    scale = c.scale * style.head * 1.34
-    x, y = 256 + c.dx, 258 + c.dy
+    x, y, scale = _pose(brush)
     place = f"translate({x:.1f} {y:.1f}) rotate({c.tilt:.2f}) scale({scale:.3f})"
     wide = c.scale * (1.0 if style.head > 1.15 else 1.22)
     shoulders = f"translate({256 + c.dx * 0.8:.1f} {y + 112 * scale:.1f}) scale({wide:.3f})"
     return (
         group(hair.back(brush), transform=place)
         + group(_body(brush), transform=shoulders)
-        + group(face.head(brush) + hair.front(brush), transform=place)
+        + group(face.head(brush) + hair.front(brush) + hair.bow(brush), transform=place)
     )
 
 
 def _body(brush: Brush) -> str:
     """Neck and shoulders; (0, 0) is the chin."""
     c, style = brush.character, brush.style
-    broad = 168 if c.gender == "boy" else 138
-    neck = 40 if c.gender == "boy" else 31
+    broad = 182 if c.gender == "boy" else 130
+    neck = 46 if c.gender == "boy" else 29
     skin = smooth(
         [(-neck, -40), (neck, -40), (neck + 1, 40), (neck + 26, 62), (0, 96), (-neck - 26, 62), (-neck - 1, 40)],
         tension=0.7,

@@ -76,7 +76,7 @@ def _almond(brush: Brush, side: float, a: float, b: float) -> str:
         + element("rect", x=-a, y=-b * 1.2, width=2 * a, height=b * 0.55, fill="#000000", opacity=0.22)
         + element("circle", cx=-b * 0.3, cy=-b * 0.4, r=b * 0.2, fill="#ffffff")
     )
-    lashes = 3.2 if brush.character.gender == "girl" else 2.0
+    lashes = 4.4 if brush.character.gender == "girl" else 2.0
     upper = brush.stroke(
         f"M{-a * side:.1f} {b * 0.15:.1f}Q{-a * 0.1 * side:.1f} {-b * 1.75:.1f} {a * 1.06 * side:.1f} {-b * 0.25:.1f}",
         ink,
@@ -113,7 +113,7 @@ def _full(brush: Brush, side: float, a: float, b: float) -> str:
     upper = brush.stroke(
         f"M{-a * side:.1f} {b * 0.1:.1f}Q{-a * 0.1 * side:.1f} {-b * 1.72:.1f} {a * 1.05 * side:.1f} {-b * 0.2:.1f}",
         ink,
-        width,
+        width * (1.6 if brush.character.gender == "girl" else 1.0),
     )
     return group("".join(parts), clip_path=clip) + upper
 

@@ -2,8 +2,11 @@
 
 from anime_lora.pocket.eyes import eye
 from anime_lora.pocket.hair import half_width
-from anime_lora.pocket.paint import Brush, element, group, smooth
+from anime_lora.pocket.paint import Brush, Point, element, group, smooth
 from anime_lora.pocket.palette import mix, tone
+
+MOUTH = 76.0
+"""How far the mouth lies below the middle of the face."""
 
 
 def head_path(brush: Brush) -> str:
@@ -12,7 +15,7 @@ def head_path(brush: Brush) -> str:
     w = half_width(brush)
     point = style.chin
     chin = 112 + 5 * c.jaw - 4 * (1 - point)
-    jaw = (0.72 if c.gender == "boy" else 0.62) + 0.03 * c.jaw - 0.2 * point + 0.1 * (1 - point)
+    jaw = (0.78 if c.gender == "boy" else 0.6) + 0.03 * c.jaw - 0.2 * point + 0.1 * (1 - point)
     tip = 14 + 14 * (1 - point) + (5 if c.gender == "boy" else 0)
     right = [(w, -20.0), (w * 0.98, 25.0), (w * (jaw + 0.16), 72.0), (w * jaw * 0.78, 95.0), (tip, chin)]
     return smooth(
@@ -100,10 +103,22 @@ def _shadows(brush: Brush) -> str:
     return hairline + jawline + sockets + blush
 
 
+def landmarks(brush: Brush) -> dict[str, Point]:
+    """The middles of eyes and mouth, in the head's own units."""
+    shift, gap = 17 * brush.character.turn, _eye_gap(brush)
+    eyes = {name: (side * gap + shift, brush.style.eye_y) for name, side in (("left eye", -1), ("right eye", 1))}
+    return {**eyes, "mouth": (shift, MOUTH)}
+
+
+def _eye_gap(brush: Brush) -> float:
+    """From the middle of the face to the middle of an eye."""
+    return 42 + 3 * brush.character.eye_gap + (3 if brush.style.eye_height > 20 else 0)
+
+
 def _features(brush: Brush) -> str:
     c, style = brush.character, brush.style
-    gap = 42 + 3 * c.eye_gap + (3 if style.eye_height > 20 else 0)
-    wide = {"surprised": 1.22, "smiling": 0.94, "sad": 0.92}.get(c.expression, 1.0)
+    gap = _eye_gap(brush)
+    wide = {"surprised": 1.25, "smiling": 0.94, "sad": 0.8}.get(c.expression, 1.0)
     drawn = []
     for side in (-1.0, 1.0):
         squeeze = 1 - 0.13 * side * c.turn
@@ -121,10 +136,10 @@ def _features(brush: Brush) -> str:
 
 def _brow(brush: Brush, side: float, gap: float) -> str:
     c, style = brush.character, brush.style
-    height = style.eye_y - style.eye_height * 1.05 - 17 + 2 * c.brow - (12 if c.expression == "surprised" else 0)
-    tilt = {"sad": -13.0, "surprised": -1.0, "smiling": -2.0}.get(c.expression, 3.0)
+    height = style.eye_y - style.eye_height * 1.05 - 17 + 2 * c.brow - (15 if c.expression == "surprised" else 0)
+    tilt = {"sad": -18.0, "surprised": -1.0, "smiling": -2.0}.get(c.expression, 3.0)
     inner, outer, half = side * (gap - 21), side * (gap + 23), style.eye_width * 0.02
-    thick = (7.0 if c.gender == "boy" else 4.4) * (0.8 if style.eye in {"anime", "glossy"} else 1.0) + half
+    thick = (9.5 if c.gender == "boy" else 4.2) * (0.8 if style.eye in {"anime", "glossy"} else 1.0) + half
     middle = height - (9 if c.expression == "surprised" else 6)
     color = (
         mix(brush.hair_dark, "#2a1d1a", 0.4)
@@ -158,16 +173,17 @@ def _mouth(brush: Brush) -> str:
     photo = style.shading == "soft" and style.line == 0
     ink = mix(brush.skin_shadow, "#8a2b35", 0.6) if photo else str(brush.outline(brush.skin).get("stroke", "#402020"))
     width = 4.2 if photo else max(3.0, style.line * 0.95)
-    wide = 30.0 if style.eye in {"almond", "button"} else 24.0
-    y = 78.0
-    lips = mix(brush.skin, "#c4414f", 0.55 if c.gender == "girl" else 0.3)
+    girl = c.gender == "girl"
+    wide = 40.0 if style.eye in {"almond", "button"} else 34.0
+    y = MOUTH
+    lips = mix(brush.skin, "#c4414f", 0.7 if girl else 0.25)
     if c.expression == "smiling":
-        upper = f"M{-wide} {y - 6}Q0 {y + 4} {wide} {y - 6}"
-        path = f"{upper}Q{wide * 0.5:.1f} {y + 20} 0 {y + 20}Q{-wide * 0.5:.1f} {y + 20} {-wide} {y - 6}Z"
+        upper = f"M{-wide} {y - 8}Q0 {y + 4} {wide} {y - 8}"
+        path = f"{upper}Q{wide * 0.55:.1f} {y + 24} 0 {y + 24}Q{-wide * 0.55:.1f} {y + 24} {-wide} {y - 8}Z"
         teeth = element(
             "path",
-            d=f"M{-wide * 0.8} {y - 3}Q0 {y + 5} {wide * 0.8} {y - 3}"
-            f"L{wide * 0.62} {y + 4}Q0 {y + 11} {-wide * 0.62} {y + 4}Z",
+            d=f"M{-wide * 0.8:.1f} {y - 4}Q0 {y + 5} {wide * 0.8:.1f} {y - 4}"
+            f"L{wide * 0.62:.1f} {y + 4}Q0 {y + 12} {-wide * 0.62:.1f} {y + 4}Z",
             fill="#ffffff",
         )
         return (
@@ -183,19 +199,15 @@ def _mouth(brush: Brush) -> str:
         )
     if c.expression == "surprised":
         return element(
-            "ellipse", cx=0, cy=y + 5, rx=11, ry=15, fill="#8c2f3b", stroke=lips if photo else ink, stroke_width=width
+            "ellipse", cx=0, cy=y + 4, rx=15, ry=19, fill="#8c2f3b", stroke=lips if photo else ink, stroke_width=width
         )
-    bend = -15.0 if c.expression == "sad" else 2.0
-    base = y + (8 if c.expression == "sad" else 2)
+    bend = -34.0 if c.expression == "sad" else 2.0
+    base = y + (14 if c.expression == "sad" else 2)
     line = brush.stroke(f"M{-wide * 0.72:.1f} {base}Q0 {base + bend} {wide * 0.72:.1f} {base}", ink, width)
-    if not photo:
+    if not (photo or girl):
         return line
-    return (
-        brush.stroke(
-            f"M{-wide * 0.62:.1f} {base + 1}Q0 {base + bend + 2} {wide * 0.62:.1f} {base + 1}", lips, 10, opacity=0.8
-        )
-        + line
-    )
+    curve = f"M{-wide * 0.6:.1f} {base + 1}Q0 {base + bend + 2} {wide * 0.6:.1f} {base + 1}"
+    return brush.stroke(curve, lips, 11 if girl else 9, opacity=0.8) + line
 
 
 def _glasses(brush: Brush, gap: float) -> str:

@@ -1,6 +1,7 @@
 """Hair: the mass behind the head, the fringe in front, tails, shine and strands."""
 
 from anime_lora.pocket.paint import Brush, Point, element, group, smooth, wave
+from anime_lora.pocket.palette import tone
 
 REACH = {"short": 26.0, "medium": 128.0, "long": 262.0}
 """How far down hair hangs, from the middle of the face."""
@@ -210,3 +211,27 @@ def _strands(brush: Brush, path: str, name: str, reach: float) -> str:
     faint = 0.5 if hatch else (0.1 if brush.style.line else 0.22)
     clip = brush.clip(f"strands{name}", path)
     return group("".join(lines), fill="none", stroke_width=1.6 if hatch else 3, opacity=faint, clip_path=clip)
+
+
+def landmarks(brush: Brush) -> dict[str, Point]:
+    """Where a girl wears her bow, opposite her parting, and the crown, in the head's own units."""
+    side = -1 if brush.character.parting > 0 else 1
+    return {"bow": (side * 0.62 * half_width(brush), -102.0), "crown": (0.0, -100.0)}
+
+
+def bow(brush: Brush) -> str:
+    """A girl's bow above the temple, red on every hair but red and pink."""
+    c = brush.character
+    if c.gender == "boy":
+        return ""
+    color = brush.color("#3b86d8" if c.hair_color in {"red", "pink"} else "#e23f66")
+    lobes = [
+        brush.shape(
+            smooth([(s * 5, 0.0), (s * 24, -26), (s * 44, -20), (s * 44, 20), (s * 24, 26)], tension=0.7), color
+        )
+        for s in (-1, 1)
+    ]
+    knot = element("ellipse", cx=0, cy=0, rx=10, ry=12, **brush.fill(tone(color, -0.1)), **brush.outline(color))
+    x, y = landmarks(brush)["bow"]
+    place = f"translate({x:.1f} {y:.1f}) rotate({24 if x > 0 else -24})"
+    return group("".join(lobes) + knot, transform=place)

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from numpy.typing import NDArray
+from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from anime_lora.pocket import models
 from anime_lora.pocket.autoencoder import encode, new_autoencoder, train_autoencoder, train_decoder
-from anime_lora.pocket.corpus import base_corpus, scorer_corpus
+from anime_lora.pocket.corpus import Corpus, base_corpus, scorer_corpus
 from anime_lora.pocket.diffusion import Drawer, new_drawer, train_drawer
 from anime_lora.pocket.fit import Plan, Watch
 from anime_lora.pocket.publish import publish_base, publish_scorer
@@ -26,7 +27,7 @@ from anime_lora.pocket.watch import watch_autoencoder, watch_drawer
 class Kitchen:
     """Trains what the recipe asks for; work in progress lies in `work` and is taken up again.
 
-    With `go_on` the published models are where `base` starts, and their autoencoder stays as it is.
+    With `go_on` the published models are where `base` starts; they have read, and their autoencoder stays as it is.
     """
 
     def __init__(self, recipe: Recipe, work: Path, out: Path, device: str = "cpu", *, go_on: bool = False) -> None:
@@ -71,28 +72,27 @@ class Kitchen:
         vae = self._part("vae", AutoencoderKL) if self.go_on else self.autoencoder()
         corpus = base_corpus(self.recipe.pictures, models.RESOLUTION)
         part = self.recipe.diffusion
-        before = f"{self.recipe.autoencoder}{' went on' if self.go_on else ''}"
-        plan = self._plan("diffusion", part.steps, part.learning_rate, before)
-        drawer = new_drawer(self.tokenizer(), plan.seed)
+        drawer = new_drawer(self.tokenizer(), self.recipe.seed)
+        before = str(self.recipe.autoencoder)
         if self.go_on:
             drawer.unet.load_state_dict(self._part("unet", UNet2DConditionModel).state_dict())
             drawer.text_encoder.load_state_dict(self._part("text_encoder", CLIPTextModel).state_dict())
-        reading = self.recipe.reader
-        rehearsal = self._plan("reader", reading.steps, reading.learning_rate, "went on" if self.go_on else "")
-        teach_reading(drawer.text_encoder, drawer.tokenizer, rehearsal, reading.batch)
+            before = fingerprint(drawer)
+        else:
+            reading = self.recipe.reader
+            rehearsal = self._plan("reader", reading.steps, reading.learning_rate)
+            teach_reading(drawer.text_encoder, drawer.tokenizer, rehearsal, reading.batch)
+        plan = self._plan("diffusion", part.steps, part.learning_rate, before)
         watch = watch_drawer(vae, drawer, self.work / "watch")
-        train_drawer(drawer, self._latents(vae), corpus, plan, part, watch=watch)
+        train_drawer(drawer, self._latents(vae, corpus), corpus, plan, part, watch=watch)
         publish_base(self.out / "pocket", vae if self.go_on else self.decoder(), drawer)
 
-    def _latents(self, vae: AutoencoderKL) -> torch.Tensor:
-        digest = sha256()
-        for value in vae.state_dict().values():
-            digest.update(value.contiguous().numpy().tobytes())
-        path = self.work / f"latents-{digest.hexdigest()[:8]}.pt"
+    def _latents(self, vae: AutoencoderKL, pictures: Corpus) -> torch.Tensor:
+        path = self.work / f"latents-{fingerprint(vae)}-{pictures.fingerprint()}.pt"
         if path.exists():
             known: torch.Tensor = torch.load(path, weights_only=True)
             return known
-        latents = encode(vae, self._pictures())
+        latents = encode(vae, pictures.open(self.work))
         torch.save(latents, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
         return latents
@@ -110,3 +110,11 @@ class Kitchen:
         """Publish base and scorer untrained: the layout, for trying things out."""
         publish_base(self.out / "pocket", models.autoencoder(), Drawer(self.tokenizer()))
         publish_scorer(self.out / "pocket-clip", models.scorer(self.tokenizer()), self.tokenizer())
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Eight hex digits that name a model's weights."""
+    digest = sha256()
+    for value in model.state_dict().values():
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:8]

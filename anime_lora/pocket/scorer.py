@@ -13,11 +13,14 @@ from anime_lora.pocket import models
 from anime_lora.pocket.captions import attribute_prompt, domain_prompt
 from anime_lora.pocket.character import ATTRIBUTES, attributes
 from anime_lora.pocket.corpus import Corpus
+from anime_lora.pocket.domains import landmarks
 from anime_lora.pocket.fit import Loss, Plan, fit
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 """OpenAI CLIP's normalisation, so that its processor can be used."""
+EYES = ("left eye", "right eye")
+POINTS = (*EYES, "mouth", "bow", "crown")
 
 
 def questions(domains: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], list[str]]]:
@@ -36,21 +39,43 @@ def answers(corpus: Corpus, count: int) -> NDArray[np.int64]:
     return np.array(rows)
 
 
-class Pupil(nn.Module):
-    """The scorer, and one linear head per question that is thrown away when it has learned.
+PLACES = {
+    "gender": ("bow", "mouth"),
+    "hair_color": ("crown",),
+    "eye_color": EYES,
+    "glasses": EYES,
+    "expression": ("mouth",),
+}
+"""Where in a picture the answer to a question stands."""
+SHOWN = 2
+"""The layer (of 4) whose tokens are told what stands where they are."""
 
-    The heads lead the way: a text tower that cannot tell two values apart yet gives pictures no reason to.
+
+def places(corpus: Corpus, count: int) -> Tensor:
+    """`POINTS` of the first `count` pictures, (count, points, 2): x and y in 0..1."""
+    marks = [landmarks(corpus.character(index), corpus.domain(index)) for index in range(count)]
+    return torch.tensor([[mark[name] for name in POINTS] for mark in marks])
+
+
+class Pupil(nn.Module):
+    """The scorer, and linear heads per question that are thrown away when it has learned.
+
+    The heads lead the way: a text tower that cannot tell two values apart yet gives pictures no reason to, and a
+    transformer that does not know where to look does not find so small a thing as a mouth.
     """
 
     def __init__(self, tokenizer: CLIPTokenizer, answers: int) -> None:
         super().__init__()
         self.clip: CLIPModel = models.scorer(tokenizer)
         self.heads = nn.Linear(self.clip.config.projection_dim, answers)
+        self.spots = nn.Linear(self.clip.config.vision_config.hidden_size, answers)
 
-    def pictures(self, seen: Tensor) -> Tensor:
-        """Projected picture features, not normalised, (n, d)."""
-        features: Tensor = self.clip.get_image_features(pixel_values=seen).pooler_output
-        return features
+    def pictures(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Projected picture features, not normalised, (n, d), and the map of tokens inside, (n, width, side, side)."""
+        vision = self.clip.vision_model(pixel_values=seen, output_hidden_states=True)
+        tokens = vision.hidden_states[SHOWN][:, 1:].transpose(1, 2)
+        features: Tensor = self.clip.visual_projection(vision.pooler_output)
+        return features, tokens.unflatten(2, (math.isqrt(tokens.shape[2]), -1))
 
     def texts(self, ids: Tensor) -> Tensor:
         """Unit vectors of texts (n, tokens), times the temperature, (n, d)."""
@@ -102,22 +127,32 @@ def _loss(
     pupil: Pupil, pictures: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, *, batch: int, device: str
 ) -> Loss:
     asked = questions(corpus.domains)
-    truth = torch.from_numpy(answers(corpus, len(pictures)))
+    truth, points = torch.from_numpy(answers(corpus, len(pictures))), places(corpus, len(pictures))
     single = _short(tokenizer, [text for _, _, texts in asked for text in texts]).to(device)
     sizes = [len(values) for _, values, _ in asked]
 
     def loss(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(pictures), (batch,), generator=generator)
-        seen = augment(np.stack([pictures[int(row)] for row in rows]), generator).to(device)
+        seen, spots = augment(np.stack([pictures[int(row)] for row in rows]), points[rows], generator)
         facts = truth[rows].to(device)
-        features = pupil.pictures(seen)
+        features, tokens = pupil.pictures(seen.to(device))
         image = functional.normalize(features, dim=-1)
         both = (image @ pupil.texts(single).T, pupil.heads(features))
         scores = [part for each in both for part in each.split(sizes, dim=1)]
         wrong = [
             functional.cross_entropy(s, facts[:, k % len(sizes)], label_smoothing=0.02) for k, s in enumerate(scores)
         ]
-        return 2 * torch.stack(wrong).mean() + 0.3 * _pairs(image, facts, generator)
+        return 2 * torch.stack(wrong).mean() + 0.3 * _pairs(image, facts, generator) + _told(tokens, spots, facts)
+
+    def _told(tokens: Tensor, spots: Tensor, facts: Tensor) -> Tensor:
+        """What the tokens where an answer stands say of it."""
+        there = functional.grid_sample(tokens, 2 * spots.to(device)[:, None] - 1, align_corners=False)[:, :, 0]
+        wrong = []
+        for k, (name, _, _) in enumerate(asked):
+            if name in PLACES:
+                mean = there[:, :, [POINTS.index(point) for point in PLACES[name]]].mean(2)
+                wrong.append(functional.cross_entropy(pupil.spots(mean).split(sizes, dim=1)[k], facts[:, k]))
+        return torch.stack(wrong).mean()
 
     def _pairs(image: Tensor, facts: Tensor, generator: torch.Generator) -> Tensor:
         """Captions of three facts each; all pictures of the batch they are true of are matches."""
@@ -141,18 +176,20 @@ def _short(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     return ids
 
 
-def augment(pictures: NDArray[np.uint8], generator: torch.Generator) -> Tensor:
-    """Bytes (n, s, s, 3) to CLIP's input (n, 3, s, s): flips, shifts, blur, noise and exposure."""
+def augment(pictures: NDArray[np.uint8], points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Bytes (n, s, s, 3) as CLIP takes them (n, 3, s, s), flipped, shifted, blurred, noisy; points (n, k, 2) follow."""
+    side = pictures.shape[1]
     seen = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
     flip = torch.rand(len(seen), generator=generator) < 0.5
     seen[flip] = seen[flip].flip(-1)
     blurred = torch.rand(len(seen), generator=generator) < 0.4
     seen[blurred] = functional.interpolate(functional.avg_pool2d(seen[blurred], 2), scale_factor=2, mode="bilinear")
     dx, dy = torch.randint(-6, 7, (2,), generator=generator).tolist()
-    seen = functional.pad(seen, (6, 6, 6, 6), mode="replicate")[..., 6 + dy : 6 + dy + 128, 6 + dx : 6 + dx + 128]
+    seen = functional.pad(seen, (6, 6, 6, 6), mode="replicate")[..., 6 + dy : 6 + dy + side, 6 + dx : 6 + dx + side]
     gain = 1 + 0.08 * torch.randn((len(seen), 1, 1, 1), generator=generator)
     seen = (seen * gain + 0.02 * torch.randn(seen.shape, generator=generator)).clamp(0, 1)
-    return _normalised(seen)
+    points = torch.where(flip[:, None, None], torch.tensor([1.0, 0.0]) + torch.tensor([-1.0, 1.0]) * points, points)
+    return _normalised(seen), points - torch.tensor([dx, dy]) / side
 
 
 def _normalised(seen: Tensor) -> Tensor:
