@@ -25,8 +25,9 @@ def sheets(files: Files, sources: Path | None, counterparts: Path | None) -> Ite
     yield from _styles(_of(files, "styles"))
     yield from _swept(_of(files, "guidance"), "Guidance", lambda shot: f"guidance {shot.guidance:g}")
     yield from _swept(_of(files, "scale"), "LoRA scale", lambda shot: f"scale {shot.lora_scale:g}")
-    yield from _people(_of(files, "strength"), sources)
-    yield from _strength(_of(files, "strength"), sources, counterparts)
+    people = _first_seed(_of(files, "strength"))
+    yield from _people(people, sources)
+    yield from _strength(people, sources, counterparts)
     yield from _arms(_of(files, "drift"), "Unrelated prompts", {"base": "base", "lora": "LoRA"})
     names = {"base": "base", "lora": "LoRA", "second": "second LoRA", "both": "both"}
     yield from _arms(_of(files, "combining"), "Two LoRAs", names)
@@ -34,6 +35,11 @@ def sheets(files: Files, sources: Path | None, counterparts: Path | None) -> Ite
 
 def _of(files: Files, gallery: str) -> Files:
     return {shot: file for shot, file in files.items() if shot.gallery == gallery}
+
+
+def _first_seed(files: Files) -> Files:
+    seeds = [shot.seed for shot in files]
+    return {shot: file for shot, file in files.items() if shot.seed == seeds[0]}
 
 
 def _table(name: str, title: str, files: Files, row: Callable[[Shot], str], column: Callable[[Shot], str]) -> Sheet:
@@ -89,8 +95,7 @@ def _people(files: Files, sources: Path | None) -> Iterator[Sheet]:
     shared = [strength for strength in drawn["base"] & drawn["lora"] if strength is not None]
     if not shared:
         return
-    seed = next(iter(files)).seed
-    place = {(s.arm, s.source): file for s, file in files.items() if s.strength == max(shared) and s.seed == seed}
+    place = {(shot.arm, shot.source): file for shot, file in files.items() if shot.strength == max(shared)}
     names = list(dict.fromkeys(str(shot.source) for shot in files))[:PAGE]
     cells: list[list[Path | None]] = [[(sources or Path()) / name for name in names]]
     cells += [[place.get((arm, name)) for name in names] for arm in ("base", "lora")]
@@ -100,8 +105,6 @@ def _people(files: Files, sources: Path | None) -> Iterator[Sheet]:
 
 def _strength(files: Files, sources: Path | None, counterparts: Path | None) -> Iterator[Sheet]:
     """Source, LoRA by strength, with the ControlNet, the true counterpart where it is known, and the base."""
-    first = next(iter(files)).seed if files else 0
-    files = {shot: file for shot, file in files.items() if shot.seed == first}
     names = list(dict.fromkeys(str(shot.source) for shot in files))
     control = list(dict.fromkeys(shot.strength for shot in files if shot.arm == "control"))
     lora = list(dict.fromkeys(shot.strength for shot in files if shot.arm == "lora"))
