@@ -21,7 +21,7 @@ def train(  # noqa: PLR0917  options of a command
     work: Path = paths.CACHE / "pocket",
     out: Path = BASE,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    go_on: Annotated[bool, typer.Option(help="base: start from the published weights, keep the autoencoder")] = False,
+    go_on: Annotated[bool, typer.Option(help="base, decoder: from the published weights, on the same latents")] = False,
 ) -> None:
     """Train the pocket base and the scorer as the recipe says; a killed run goes on where it was."""
     from anime_lora.pocket.kitchen import Kitchen
@@ -31,7 +31,7 @@ def train(  # noqa: PLR0917  options of a command
     if model in {"scorer", "all"}:
         kitchen.scorer()
     if model == "decoder":
-        kitchen.decoder()
+        kitchen.finish_decoder() if go_on else kitchen.decoder()
     if model in {"base", "all"}:
         kitchen.base()
 

@@ -2,21 +2,21 @@
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
+from diffusers.models.modeling_utils import ModelMixin
 from numpy.typing import NDArray
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer, PreTrainedModel
 
 from anime_lora.pocket import models
 from anime_lora.pocket.autoencoder import encode, new_autoencoder, train_autoencoder, train_decoder
 from anime_lora.pocket.corpus import Corpus, base_corpus, scorer_corpus
 from anime_lora.pocket.diffusion import Drawer, new_drawer, train_drawer
 from anime_lora.pocket.fit import Plan, Watch
-from anime_lora.pocket.publish import publish_base, publish_scorer
+from anime_lora.pocket.publish import publish_base, publish_scorer, publish_vae
 from anime_lora.pocket.reading import teach_reading
 from anime_lora.pocket.recipe import Recipe
 from anime_lora.pocket.scorer import train_scorer
@@ -27,7 +27,7 @@ from anime_lora.pocket.watch import watch_autoencoder, watch_drawer
 class Kitchen:
     """Trains what the recipe asks for; work in progress lies in `work` and is taken up again.
 
-    With `go_on` the published models are where `base` starts; they have read, and their autoencoder stays as it is.
+    With `go_on` the published models are where `base` and `decoder` start; they have read, and their latents stay.
     """
 
     def __init__(self, recipe: Recipe, work: Path, out: Path, device: str = "cpu", *, go_on: bool = False) -> None:
@@ -53,13 +53,23 @@ class Kitchen:
 
     def decoder(self) -> AutoencoderKL:
         """Train (or take up) the decoder on the autoencoder's latents; may run beside `base`."""
-        part, model = self.recipe.decoder, self.autoencoder()
-        plan = self._plan("decoder", part.steps, part.learning_rate, str(self.recipe.autoencoder))
+        part, model = self.recipe.decoder, self._published_vae() if self.go_on else self.autoencoder()
+        plan = self._plan("decoder", part.steps, part.learning_rate, fingerprint(model))
         return train_decoder(model, self._pictures(), plan, part, self._watch(model, "decoder"))
 
-    def _part(self, name: str, kind: Any) -> Any:
-        """A published model, as fp32."""
-        return kind.from_pretrained(self.out / "pocket" / name, torch_dtype=torch.float32)
+    def finish_decoder(self) -> None:
+        """Train the published decoder further and publish it in its place."""
+        publish_vae(self.out / "pocket/vae", self.decoder())
+
+    def _published(self, name: str, model: ModelMixin | PreTrainedModel) -> None:
+        """Give `model` its published weights, as fp32."""
+        model.load_state_dict(type(model).from_pretrained(self.out / "pocket" / name).float().state_dict())
+
+    def _published_vae(self) -> AutoencoderKL:
+        model = models.autoencoder().to(memory_format=torch.channels_last)
+        self._published("vae", model)
+        model.register_to_config(scaling_factor=1.0)
+        return model.eval()
 
     def _pictures(self) -> NDArray[np.uint8]:
         return base_corpus(self.recipe.pictures, models.RESOLUTION).open(self.work)
@@ -69,14 +79,14 @@ class Kitchen:
 
     def base(self) -> None:
         """Train autoencoder (or keep it), UNet and text tower; publish the folder `pocket`."""
-        vae = self._part("vae", AutoencoderKL) if self.go_on else self.autoencoder()
+        vae = self._published_vae() if self.go_on else self.autoencoder()
         corpus = base_corpus(self.recipe.pictures, models.RESOLUTION)
         part = self.recipe.diffusion
         drawer = new_drawer(self.tokenizer(), self.recipe.seed)
         before = str(self.recipe.autoencoder)
         if self.go_on:
-            drawer.unet.load_state_dict(self._part("unet", UNet2DConditionModel).state_dict())
-            drawer.text_encoder.load_state_dict(self._part("text_encoder", CLIPTextModel).state_dict())
+            self._published("unet", drawer.unet)
+            self._published("text_encoder", drawer.text_encoder)
             before = fingerprint(drawer)
         else:
             reading = self.recipe.reader

@@ -21,6 +21,13 @@ def publish_base(folder: Path, vae: AutoencoderKL, drawer: Drawer) -> None:
         _finish(beside, beside / "tokenizer", drawer.tokenizer)
 
 
+def publish_vae(folder: Path, vae: AutoencoderKL) -> None:
+    """Write the autoencoder alone; it is half precision afterwards."""
+    with fresh_folder(folder) as beside:
+        vae.to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
+        _readable(beside)
+
+
 def publish_scorer(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer) -> None:
     """Write the CLIP folder with its processor; the model is half precision afterwards."""
     side = models.SCORER_SIDE
@@ -38,5 +45,9 @@ def publish_scorer(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer) -> 
 
 def _finish(folder: Path, place: Path, tokenizer: CLIPTokenizer) -> None:
     save_tokenizer(tokenizer, place)
+    _readable(folder)
+
+
+def _readable(folder: Path) -> None:
     for file in folder.rglob("*.safetensors"):
         file.chmod(0o644)

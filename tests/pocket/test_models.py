@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from anime_lora.pocket import models
+from anime_lora.pocket.__main__ import RECIPE
 from anime_lora.pocket.autoencoder import encode, normalise, reconstruction, to_tensor
 from anime_lora.pocket.character import sample_character
 from anime_lora.pocket.diffusion import Drawer, weights
 from anime_lora.pocket.fit import Plan, fit
+from anime_lora.pocket.kitchen import Kitchen
 from anime_lora.pocket.publish import publish_base, publish_scorer
 from anime_lora.pocket.reading import QUESTIONS, UNSAID, Reader, questions_loss, said
+from anime_lora.pocket.recipe import read_recipe
 from anime_lora.pocket.tokenizer import train_tokenizer
 
 
@@ -162,3 +166,35 @@ def test_a_tower_learns_to_read(tokenizer: CLIPTokenizer, tmp_path: Path) -> Non
     before = float(loss(unseen).detach())
     fit(reader, loss, Plan("reader", 40, 2e-3, 1, tmp_path, warmup=5))
     assert float(loss(unseen.manual_seed(77)).detach()) < 0.95 * before
+
+
+def test_going_on_keeps_the_latents(tmp_path: Path) -> None:
+    """`go_on` starts from the published weights: the decoder and then the base learn more, the encoder stays.
+
+    A second sitting starts from what the first one published, not where the first one's state file ends.
+    """
+    recipe = read_recipe(RECIPE)
+    recipe = recipe.model_copy(
+        update={
+            "pictures": 14,
+            "decoder": recipe.decoder.model_copy(update={"steps": 1}),
+            "diffusion": recipe.diffusion.model_copy(update={"steps": 1, "batch": 2}),
+        }
+    )
+    kitchen = Kitchen(recipe, tmp_path / "work", tmp_path / "out", go_on=True)
+    Kitchen(recipe, tmp_path / "work", tmp_path / "out").snapshot()
+
+    def weights_of(part: str) -> dict[str, Tensor]:
+        return load_file(next((tmp_path / "out/pocket" / part).glob("*.safetensors")))
+
+    before, drew = weights_of("vae"), weights_of("unet")
+    kitchen.finish_decoder()
+    after = weights_of("vae")
+    changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+    kitchen.base()
+    once = weights_of("unet")
+    kitchen.base()
+    assert all(torch.equal(value, after[name]) for name, value in weights_of("vae").items())
+    assert not all(torch.equal(value, once[name]) for name, value in drew.items())
+    assert not all(torch.equal(value, once[name]) for name, value in weights_of("unet").items())
