@@ -30,9 +30,11 @@ def test_checkpointing_computes_blocks_twice(make: Callable, asked: bool, times:
 def test_xformers_is_asked_for(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """attention: xformers switches the UNet to it (its kernels need CUDA); sdpa leaves diffusers' choice."""
     asked: list[object] = []
-    monkeypatch.setattr(
-        UNet2DConditionModel, "enable_xformers_memory_efficient_attention", lambda unet: asked.append(unet)
-    )
+
+    def note(unet: UNet2DConditionModel) -> None:
+        asked.append(unet)
+
+    monkeypatch.setattr(UNet2DConditionModel, "enable_xformers_memory_efficient_attention", note)
     make(attention="sdpa")
     assert not asked
     run = make(attention="xformers")
