@@ -39,8 +39,8 @@ def test_strip_shows_the_settings(make: Callable) -> None:
     """validation_images pictures side by side, drawn from the validation prompt."""
     run = make(validation_images=3, validation_prompt="t c green", heldout_images=0)
     said: list[str] = []
-    texts = run.batches.texts
-    run.batches.texts = lambda asked: said.extend(asked) or texts(asked)
+    ids = run.batches.texts.ids
+    run.batches.texts.ids = lambda texts: said.extend(texts) or ids(texts)
     judge(run, State(), Stop())
     with Image.open(strip_file(run.folder, 0)) as strip:
         assert strip.size == (3 * SIDE, SIDE)
