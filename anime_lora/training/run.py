@@ -122,7 +122,7 @@ def keep_large_as_they_are(unet: nn.Module) -> None:
     """Weights and inputs of large convolutions in the usual layout."""
     for module in unet.modules():
         if isinstance(module, nn.Conv2d) and module.weight.numel() >= LARGE:
-            module.to(memory_format=torch.contiguous_format)
+            module.weight.data = module.weight.data.contiguous()
             module.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
 
 
