@@ -34,8 +34,8 @@ def train_epochs(run: Run, state: State, stop: Stop) -> None:
 def _epoch(run: Run, state: State, stop: Stop, progress: Progress) -> None:
     """The rest of the epoch `state` stands in, then its judgement and a checkpoint."""
     parts = groups(run.visits(state.epoch), run.group_size)
+    run.training_mode(True)
     for part in parts[state.group :]:
-        run.training_mode(True)
         row = take_step(run, state, part, stop)
         progress.update(1, epoch=state.epoch + 1, loss=row["loss"], lr=row["lr"])
         stop.check()

@@ -22,7 +22,13 @@ TARGETS = {
     "attn+ff": ATTENTION + FEED_FORWARD,
     "all-linear+conv": ATTENTION + FEED_FORWARD + CONVOLUTION,
 }
-TEXT_ENCODER = ("q_proj", "k_proj", "v_proj", "out_proj")
+TEXT_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
+TEXT_ENCODER = {
+    "attn": TEXT_ATTENTION,
+    "attn+ff": (*TEXT_ATTENTION, "fc1", "fc2"),
+    "all-linear+conv": (*TEXT_ATTENTION, "fc1", "fc2"),
+}
+"""What kohya's own trainer adapts in the text encoder is attention and feed-forward: 72 modules of SD 1.5's."""
 
 
 def config(settings: Train, targets: tuple[str, ...]) -> LoraConfig:
@@ -46,7 +52,7 @@ def attach(unet: Any, text_encoder: Any, settings: Train) -> None:
         unet.add_adapter(config(settings, TARGETS[settings.target]), adapter_name=ADAPTER)
         initialise(unet, settings.seed)
         if settings.text_encoder_learning_rate is not None:
-            text_encoder.add_adapter(config(settings, TEXT_ENCODER), adapter_name=ADAPTER)
+            text_encoder.add_adapter(config(settings, TEXT_ENCODER[settings.target]), adapter_name=ADAPTER)
             initialise(text_encoder, settings.seed)
 
 

@@ -50,7 +50,7 @@ def sample(run: Run, prompt: str, seed: int, stop: Stop) -> Tensor:
 
     The noise is torch's for `seed` on the CPU, as webuis'.
     """
-    unet, settings = run.pipe.unet, run.settings
+    unet, settings, dtype = run.pipe.unet, run.settings, run.pipe.unet.dtype
     scheduler = DPMSolverMultistepScheduler.from_config(
         run.pipe.scheduler.config, prediction_type=run.batches.prediction
     )
@@ -60,11 +60,11 @@ def sample(run: Run, prompt: str, seed: int, stop: Stop) -> Tensor:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(run.accelerator.device)
     x = x * scheduler.init_noise_sigma
     with run.precision():
-        conditioning = run.batches.texts(["", prompt]).to(unet.dtype)
+        conditioning = run.batches.texts(["", prompt]).to(dtype)
     for t in scheduler.timesteps:
         if run.accelerator.num_processes == 1:
             stop.check()
-        both = scheduler.scale_model_input(torch.cat([x, x]), t).to(unet.dtype)
+        both = scheduler.scale_model_input(torch.cat([x, x]), t).to(dtype)
         with run.precision():
             without, asked = unet(both, t, conditioning, return_dict=False)[0].float().chunk(2)
         x = scheduler.step(without + settings.validation_guidance * (asked - without), t, x, return_dict=False)[0]

@@ -20,6 +20,7 @@ from anime_lora.training import lora, objective
 from anime_lora.training.base import load_pipeline
 from anime_lora.training.batches import Batch, Batches, Visit, epoch_visits
 from anime_lora.training.captions import Texts
+from anime_lora.training.fused import fuse
 from anime_lora.training.latents import Latents
 from anime_lora.training.machine import DTYPES
 from anime_lora.training.optimizer import Average, build
@@ -79,10 +80,11 @@ class Run:
 
     def predict(self, batch: Batch) -> Tensor:
         """The UNet's output for `batch`, (n, C, h, w)."""
-        noisy = batch.noisy.to(self.pipe.unet.dtype).contiguous(memory_format=torch.channels_last)
+        dtype = DTYPES[self.settings.precision]  # asking the UNet walks through all of its modules
+        noisy = batch.noisy.to(dtype).contiguous(memory_format=torch.channels_last)
         with self.precision():
             conditioning = self.batches.texts(batch.texts)
-            found: Tensor = self.pipe.unet(noisy, batch.timesteps, conditioning.to(noisy.dtype), return_dict=False)[0]
+            found: Tensor = self.pipe.unet(noisy, batch.timesteps, conditioning.to(dtype), return_dict=False)[0]
         return found
 
     def losses(self, visits: Sequence[Visit]) -> Tensor:
@@ -112,12 +114,26 @@ class Run:
         return lora.adapter_state(self.pipe.unet, self.pipe.text_encoder)
 
 
+LARGE = 2**23
+"""Weights of a convolution from which oneDNN takes up to twice as long with channels_last: more than a cache holds."""
+
+
+def keep_large_as_they_are(unet: nn.Module) -> None:
+    """Weights and inputs of large convolutions in the usual layout."""
+    for module in unet.modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() >= LARGE:
+            module.weight.data = module.weight.data.contiguous()
+            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+
+
 def prepare_models(pipe: StableDiffusionPipeline, settings: Train, device: torch.device) -> None:
     """Adapters on, base frozen, attention backend and memory layout set, everything on `device`.
 
-    channels_last: convolutions were 1.5x faster so, on CPU (oneDNN) as on tensor cores.
+    channels_last: convolutions were 1.5x faster so, on CPU (oneDNN) as on tensor cores; not those of `LARGE` on a CPU.
     """
     pipe.unet.to(memory_format=torch.channels_last)  # before the adapters: DoRA needs theirs contiguous
+    if device.type == "cpu":
+        keep_large_as_they_are(pipe.unet)
     lora.attach(pipe.unet, pipe.text_encoder, settings)
     for module in (pipe.unet, pipe.vae, pipe.text_encoder):
         module.to(device)
@@ -129,6 +145,9 @@ def prepare_models(pipe: StableDiffusionPipeline, settings: Train, device: torch
             pipe.text_encoder.gradient_checkpointing_enable()
     if settings.compile:
         pipe.unet.compile_repeated_blocks()
+    elif settings.precision == "fp32" and not settings.dora and settings.dropout == 0:
+        fuse(pipe.unet)
+        fuse(pipe.text_encoder)
 
 
 def open_run(settings: Train, base: Base, path: Path, accelerator: Accelerator, work: tuple[Path, str]) -> Run:

@@ -16,7 +16,7 @@ from training.tiny import train_settings
 
 GOLDEN = Path(__file__).parent / "data" / "sd15_lora_keys.tsv"
 RANK, ALPHA = 16, 8.0
-SETS = {"attn": set(), "attn+ff": {"unet"}, "all-linear+conv": {"unet", "locon"}}
+SETS = {"attn+ff": {"unet"}, "all-linear+conv": {"unet", "locon"}}
 
 
 @cache
@@ -29,7 +29,7 @@ def sd15(target: str, text_encoder: bool) -> dict[str, torch.Tensor]:
         settings = train_settings(rank=RANK, alpha=ALPHA, target=target, text_encoder_learning_rate=rate)
         unet.add_adapter(lora.config(settings, lora.TARGETS[target]))
         if text_encoder:
-            encoder.add_adapter(lora.config(settings, lora.TEXT_ENCODER))
+            encoder.add_adapter(lora.config(settings, lora.TEXT_ENCODER[target]))
     named = {f"unet.{n}": p for n, p in unet.named_parameters() if "lora" in n}
     named |= {f"text_encoder.{n}": p for n, p in encoder.named_parameters() if "lora" in n}
     empty = {name.replace(".default", ""): torch.zeros(p.shape) for name, p in named.items()}
@@ -48,11 +48,12 @@ def golden(sets: set[str]) -> dict[str, tuple[int, ...]]:
     return found
 
 
+@pytest.mark.parametrize("text_encoder", [False, True])
 @pytest.mark.parametrize("target", ["attn+ff", "all-linear+conv"])
-def test_unet_names_and_shapes_are_the_golden_ones(target: str) -> None:
-    """Exactly the listed modules: 192, and 278 with the convolution blocks."""
-    found = {name: tuple(value.shape) for name, value in sd15(target, False).items()}
-    assert found == golden(SETS[target])
+def test_names_and_shapes_are_the_golden_ones(target: str, text_encoder: bool) -> None:
+    """Exactly the listed modules: 192, or 278 with the convolution blocks; and the text encoder's 72."""
+    found = {name: tuple(value.shape) for name, value in sd15(target, text_encoder).items()}
+    assert found == golden(SETS[target] | ({"te"} if text_encoder else set()))
 
 
 def test_attention_is_a_part_of_the_golden_list() -> None:
@@ -65,11 +66,10 @@ def test_attention_is_a_part_of_the_golden_list() -> None:
 
 
 def test_text_encoder_names_carry_text_model() -> None:
-    """With the text encoder the listed names of its 48 attention projections are added, `text_model` in each."""
-    found = {name: tuple(value.shape) for name, value in sd15("attn+ff", True).items()}
-    wanted = golden({"unet"}) | {name: shape for name, shape in golden({"te"}).items() if "self_attn" in name}
-    assert found == wanted
-    assert all("text_model_encoder_layers" in name for name in found if name.startswith("lora_te"))
+    """With `attn` it is the text encoder's 48 attention projections, `text_model` in each name."""
+    found = {name: tuple(value.shape) for name, value in sd15("attn", True).items() if name.startswith("lora_te")}
+    assert found == {name: shape for name, shape in golden({"te"}).items() if "self_attn" in name}
+    assert all("text_model_encoder_layers" in name for name in found)
 
 
 def test_weights_are_half_and_alphas_float_scalars() -> None:

@@ -97,13 +97,6 @@ def test_every_setting_has_a_line_that_says_its_effect() -> None:
         assert "#" in line, line
 
 
-@pytest.mark.slow
-def test_compiled_blocks_give_the_same_losses(make: Callable) -> None:
-    """torch.compile changes speed, not numbers (rtol 1e-5 in fp32)."""
-    changes = {"learning_rate": 1e-3, "target": "attn"}
-    assert six_losses(make(compile=True, **changes)) == pytest.approx(six_losses(make(**changes)), rel=1e-5)
-
-
 def losses(run: object) -> list[float]:
     state = State()
     train_epochs(run, state, Stop())  # type: ignore[arg-type]
@@ -133,6 +126,19 @@ def test_prior_pictures_are_the_bases_own(make: Callable, tmp_path: Path) -> Non
     batch = run.batches.of(visits[:2])
     assert batch.weights.tolist() == [1, 1, 0.25, 0.25]
     assert batch.texts[2] == run.settings.prior_prompt
+
+
+def test_each_picture_is_shown_with_its_own_caption(make: Callable) -> None:
+    """Without caption options a visit shows the text that the dataset has for its picture, and the UNet is told it."""
+    run = make()
+    visits = run.visits(0)
+    batch = run.batches.of(visits)
+    assert batch.texts == [visit.picture.text for visit in visits]
+    assert len(set(batch.texts)) == len(visits)
+    conditioning: list[torch.Tensor] = []
+    run.pipe.unet.register_forward_pre_hook(lambda _, inputs: conditioning.append(inputs[2]))
+    run.predict(batch)
+    assert torch.equal(conditioning[0], run.batches.texts(batch.texts))
 
 
 def test_flip_mirrors_half_the_visits(make: Callable) -> None:
