@@ -7,4 +7,4 @@ __version__ = "0.1.0"
 
 # Notes on packages that nobody needs here, at every start of every stage.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-logging.getLogger("bitsandbytes.backends").setLevel(logging.ERROR)
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -5,8 +5,6 @@ Beside the stages: `preset`, `plan`, `inspect`, `draw` and `dataset-diff`, for p
 Each command imports its room only when called, so that a data stage never loads torch.
 """
 
-import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -170,9 +168,7 @@ def guarded(command: Callable[[], object]) -> None:
 
 
 def main() -> None:
-    """The `anime-lora` command; what libraries say about their own optional parts is kept out of the log."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    """The `anime-lora` command."""
     guarded(app)
 
 
