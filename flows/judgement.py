@@ -13,6 +13,7 @@ from anime_lora import paths
 from anime_lora.evaluation.promotion import decide
 from anime_lora.params.document import load_params
 from flows import champion
+from tasks.cancel import Cancel
 from tasks.dvc_stage import listened
 
 AGAIN = paths.CACHE / "champion"
@@ -47,5 +48,6 @@ def judge() -> Verdict:
 def measure_champion() -> Path:
     """Measure the champion anew: its old numbers belong to another suite or other held-out pictures."""
     command = [sys.executable, "-m", "anime_lora", "rematch", str(champion.FOLDER), str(AGAIN)]
-    listened("measuring the champion", command, get_run_logger().info)
+    with Cancel() as ticked:
+        listened("measuring the champion", command, get_run_logger().info, ticked)
     return AGAIN / "evaluate" / "scores.json"

@@ -34,14 +34,18 @@ HINTS = (
     "Use `dvc push` to send your updates to remote storage.",
 )
 """DVC's advice for people at a prompt, kept out of the run's log."""
-GRACE = 7.0
-"""Seconds between SIGTERM and SIGKILL: training saves its work in between."""
+GRACE = 6.0
+"""Seconds between SIGTERM and SIGKILL: training saves its work in between, and a cancel is done within ten."""
 LINGER = 5.0
 """Seconds to wait for the last lines of a process that has ended."""
 
 
 class StageFailedError(Exception):
     """A stage did not end well; the message is its own reason."""
+
+
+class RunCancelledError(Exception):
+    """Somebody cancelled the run that a stage belongs to."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ def listened(
         limit: seconds after which the command is ended and counts as failed; None: no limit.
 
     Raises:
-        StageFailedError: it failed or ran past `limit`. Whatever ends this call, no process of the group outlives it.
+        StageFailedError: it failed or ran past `limit`. Whatever ends this call, and be it what `ticked` raises, no
+            process of the group outlives it.
     """
     start = time.monotonic()
     lines: list[str] = []
@@ -158,14 +163,24 @@ def reason(lines: list[str]) -> str | None:
 
 
 def end_group(process: "subprocess.Popen[bytes]", grace: float = GRACE) -> None:
-    """SIGTERM to every process of the group, SIGKILL after `grace` seconds; returns when none is left."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        if not _alive(process):
-            return
-        os.killpg(process.pid, sign)
-        deadline = time.monotonic() + grace
-        while _alive(process) and time.monotonic() < deadline:
-            time.sleep(0.05)
+    """SIGTERM to every process of the group, SIGKILL after `grace` seconds; returns when none is left.
+
+    Interrupted itself, as by a second cancel, it does not wait any longer.
+    """
+    try:
+        _signalled(process, signal.SIGTERM, grace)
+    finally:
+        _signalled(process, signal.SIGKILL, grace)
+
+
+def _signalled(process: "subprocess.Popen[bytes]", sign: signal.Signals, grace: float) -> None:
+    """Send `sign` to the group and wait until it is gone, for at most `grace` seconds."""
+    if not _alive(process):
+        return
+    os.killpg(process.pid, sign)
+    deadline = time.monotonic() + grace
+    while _alive(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _alive(process: "subprocess.Popen[bytes]") -> bool:

@@ -12,10 +12,11 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
 from anime_lora import paths
-from tasks.dvc_stage import SKIPPED, Need, Outcome, bring_up_to_date
+from tasks.cancel import Cancel
+from tasks.dvc_stage import SKIPPED, Need, Outcome, RunCancelledError, bring_up_to_date
 
 EVERY = 3.0
 """Seconds between two looks at a stage's progress."""
@@ -78,6 +79,8 @@ def described(seen: dict[str, Any]) -> str:
 def run_stage(stage: str, limit: float | None, need: Need, show: Callable[[], None]) -> State[Outcome]:
     """Bring `stage` up to date, then `show` its results; Cached when DVC ran nothing, else Completed.
 
+    Cancelled when somebody cancels the run meanwhile; that is no failure, so it is not tried again.
+
     `need` says what is known: nothing, so DVC is asked; that DVC has just found it unchanged and nothing ran since; or
     that it shall run in any case.
 
@@ -90,7 +93,11 @@ def run_stage(stage: str, limit: float | None, need: Need, show: Callable[[], No
         outcome = Outcome(stage, "unchanged", 0.0)
     else:
         watcher = Watcher(stage)
-        outcome = bring_up_to_date(stage, logger.info, watcher, limit, forced=need == "force")
+        try:
+            with Cancel(watcher) as ticked:
+                outcome = bring_up_to_date(stage, logger.info, ticked, limit, forced=need == "force")
+        except RunCancelledError as cancelled:
+            return Cancelled(message=f"{stage}: {cancelled}")
         watcher(last=True)
     if outcome.how == "unchanged":
         return Completed(name="Cached", message=f"{stage}: nothing it reads has changed", data=outcome)
