@@ -3,15 +3,18 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
+from prefect.settings import temporary_settings
 from prefect.states import Cancelled, Completed
 
 from anime_lora import paths
@@ -38,7 +41,10 @@ def stage_task(name: str) -> Callable[[Body], Any]:
 
 
 class Watcher:
-    """Keeps one progress artifact at what `.cache/progress/<stage>.json` says; call it as often as you like."""
+    """Keeps one progress artifact at what `.cache/progress/<stage>.json` says; call it as often as you like.
+
+    A server that is away is not waited for, and not the stage's fault: the next look shows what this one did not.
+    """
 
     def __init__(self, stage: str) -> None:
         self.stage, self.path = stage, Path(paths.PROGRESS) / f"{stage}.json"
@@ -57,8 +63,9 @@ class Watcher:
         except FileNotFoundError:
             return
         if text != self._seen:
-            self._seen = text
-            self._show(json.loads(text))
+            with suppress(HTTPError), temporary_settings({"client.max_retries": 0}):
+                self._show(json.loads(text))
+                self._seen = text
 
     def _show(self, seen: dict[str, Any]) -> None:
         percent, words = 100.0 * seen["done"] / max(seen["total"], 1), described(seen)
