@@ -10,7 +10,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from anime_lora import paths
-from anime_lora.evaluation.promotion import decide
 from anime_lora.params.document import load_params
 from flows import champion
 from tasks.cancel import Cancel
@@ -36,6 +35,8 @@ def judge() -> Verdict:
     Raises:
         ChampionError, StageFailedError: the champion cannot be found or measured.
     """
+    from anime_lora.evaluation.promotion import decide  # comes with torch: a night that is skipped does without
+
     settings, challenger, reigning = load_params(paths.PARAMS).evaluate, champion.candidate(), champion.present()
     if challenger == reigning:
         return Verdict(False, "the champion stays: training gave the same file again", [], challenger)

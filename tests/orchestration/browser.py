@@ -1,7 +1,8 @@
 """Prefect's pages as people see them, in a headless Chromium.
 
 `python -m tests.orchestration.browser FILE.png` takes the picture of the newest run on the server that `make ui`
-started: its tasks over time, its log, and a picture it made. `--server` names another server.
+started: its tasks over time, its log, and a picture it made. `--list` takes the list of runs instead, `--server` names
+another server.
 """
 
 import argparse
@@ -87,16 +88,23 @@ def main() -> None:
     """Take the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
+    parser.add_argument("--list", action="store_true")
     parser.add_argument("--server", default="http://127.0.0.1:4200")
     wanted = parser.parse_args()
-    run = newest_run(wanted.server)
-    with chromium(TALL) as driver:
-        driver.get(f"{wanted.server}/runs/flow-run/{run['id']}")
-        until(driver, run["name"], "Finished in state")
-        time.sleep(3)  # the timeline draws itself
-        wanted.file.parent.mkdir(parents=True, exist_ok=True)
-        driver.save_screenshot(str(wanted.file))
+    run = take(wanted.file, wanted.server, wanted.list)
     print(f"{wanted.file}: {run['name']}")
+
+
+def take(file: Path, server: str, listed: bool = False) -> dict[str, Any]:
+    """The picture of the newest run's page, or of the list of runs; that run."""
+    run = newest_run(server)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with chromium(TALL) as driver:
+        driver.get(f"{server}/runs" if listed else f"{server}/runs/flow-run/{run['id']}")
+        until(driver, run["name"], *([] if listed else ["Finished in state"]))
+        time.sleep(3)  # the timeline draws itself
+        driver.save_screenshot(str(file))
+    return run
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ import psutil
 
 from orchestration.project import Project
 
-START = 240.0
+START = 900.0
 """Seconds a server or a deployment may take to start on two busy cores."""
-RUN = 900.0
+RUN = 3600.0
 """Seconds a run of the miniature project may take."""
 BUSY = 15
 """So often a busy server is asked again."""
