@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 WIDTH, HEIGHT, TALL = 1280, 900, 1400
-WAIT = 60.0
+WAIT = 300.0
 """Seconds a page may take to show what is looked for."""
 QUIET = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -40,6 +40,7 @@ def chromium(height: int = HEIGHT) -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = str(shutil.which("chromium"))
+        options.page_load_strategy = "eager"  # `until` waits for what the page draws afterwards
         for word in (*QUIET, f"--user-data-dir={profile}", f"--window-size={WIDTH},{height}"):
             options.add_argument(word)
         driver = webdriver.Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
