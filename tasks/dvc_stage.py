@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -165,20 +166,27 @@ def reason(lines: list[str]) -> str | None:
 def end_group(process: "subprocess.Popen[bytes]", grace: float = GRACE) -> None:
     """SIGTERM to every process of the group, SIGKILL after `grace` seconds; returns when none is left.
 
-    Interrupted itself, as by a second cancel, it does not wait any longer.
+    A run may be told twice, by its runner and by `tasks.cancel`: interrupted itself, this goes on with its work first.
     """
-    try:
-        _signalled(process, signal.SIGTERM, grace)
-    finally:
-        _signalled(process, signal.SIGKILL, grace)
-
-
-def _signalled(process: "subprocess.Popen[bytes]", sign: signal.Signals, grace: float) -> None:
-    """Send `sign` to the group and wait until it is gone, for at most `grace` seconds."""
-    if not _alive(process):
-        return
-    os.killpg(process.pid, sign)
     deadline = time.monotonic() + grace
+    try:
+        _signal(process, signal.SIGTERM)
+        _await(process, deadline)
+    except BaseException:
+        _await(process, deadline)
+        raise
+    finally:
+        _signal(process, signal.SIGKILL)
+        _await(process, time.monotonic() + grace)
+
+
+def _signal(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, sign)
+
+
+def _await(process: "subprocess.Popen[bytes]", deadline: float) -> None:
+    """Wait until the group is gone, at most until `deadline`."""
     while _alive(process) and time.monotonic() < deadline:
         time.sleep(0.05)
 

@@ -94,7 +94,7 @@ class Service:
         )
         for _ in range(BUSY):
             try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
+                with urllib.request.urlopen(request, timeout=START) as answer:
                     return json.loads(answer.read() or b"null")
             except HTTPError as error:
                 if error.code != 503:
