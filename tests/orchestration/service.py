@@ -167,10 +167,20 @@ def _is_in(process: psutil.Process, root: Path, word: str = "") -> bool:
 
 
 def kill(process: Process, sign: signal.Signals = signal.SIGKILL) -> None:
-    """Send `sign` to a service and its children; returns when it has ended."""
+    """Send `sign` to a service and its children; returns when all of them have ended, the port of a server free."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, sign)
     process.wait()
+    wait_until(lambda: not _group(process.pid), START, "a child of the service lives")
+
+
+def _group(leader: int) -> bool:
+    """Whether any process of the group is left."""
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def wait_until(done: Callable[[], bool], seconds: float, otherwise: str, said: Callable[[], str] = lambda: "") -> None:
