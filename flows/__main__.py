@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +21,10 @@ from flows.commands import CommandFailedError
 from flows.lock import RunLockedError, refuse_second_run
 from flows.preflight import PreflightError, preflight
 from flows.reasons import Stage
-from tasks.dvc_stage import StageFailedError
+from tasks.dvc_stage import RunCancelledError, StageFailedError
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 EXPECTED = (
@@ -29,6 +32,7 @@ EXPECTED = (
     RunLockedError,
     PreflightError,
     StageFailedError,
+    RunCancelledError,
     ChampionError,
     SmokeTestError,
     CommandFailedError,
@@ -49,7 +53,7 @@ def run(
         from flows.pipeline import pipeline
 
         hide_tracebacks()
-        pipeline(asked=asked, retries=retries, limit_minutes=limit_minutes)
+        finish(pipeline(asked=asked, retries=retries, limit_minutes=limit_minutes, return_state=True))
     print(results())
 
 
@@ -69,7 +73,7 @@ def retrain(
 
         hide_tracebacks()
         state = flow(reason, force, override, limit_minutes, return_state=True)
-        state.result()
+        finish(state)
     print(f"\n{state.name}: {state.message}")
 
 
@@ -118,6 +122,13 @@ def failing_shortly() -> Iterator[None]:
     except EXPECTED as error:
         print(f"failed: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def finish(state: "State[Any]") -> None:
+    """Raise what ended the run, unless it ended well."""
+    if state.is_cancelled():
+        raise RunCancelledError(state.message)
+    state.result()
 
 
 def begin() -> None:

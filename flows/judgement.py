@@ -10,9 +10,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from anime_lora import paths
-from anime_lora.evaluation.promotion import decide
 from anime_lora.params.document import load_params
 from flows import champion
+from tasks.cancel import Cancel
 from tasks.dvc_stage import listened
 
 AGAIN = paths.CACHE / "champion"
@@ -35,6 +35,8 @@ def judge() -> Verdict:
     Raises:
         ChampionError, StageFailedError: the champion cannot be found or measured.
     """
+    from anime_lora.evaluation.promotion import decide  # comes with torch: a night that is skipped does without
+
     settings, challenger, reigning = load_params(paths.PARAMS).evaluate, champion.candidate(), champion.present()
     if challenger == reigning:
         return Verdict(False, "the champion stays: training gave the same file again", [], challenger)
@@ -47,5 +49,6 @@ def judge() -> Verdict:
 def measure_champion() -> Path:
     """Measure the champion anew: its old numbers belong to another suite or other held-out pictures."""
     command = [sys.executable, "-m", "anime_lora", "rematch", str(champion.FOLDER), str(AGAIN)]
-    listened("measuring the champion", command, get_run_logger().info)
+    with Cancel() as ticked:
+        listened("measuring the champion", command, get_run_logger().info, ticked)
     return AGAIN / "evaluate" / "scores.json"

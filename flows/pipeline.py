@@ -6,12 +6,13 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
 from flows.lock import run_lock
 from flows.orphans import mark_orphans
 from flows.preflight import preflight
 from flows.why import why
-from tasks.dvc_stage import Need, Outcome, StageFailedError, unchanged_stages
+from tasks.dvc_stage import Need, Outcome, RunCancelledError, StageFailedError, unchanged_stages
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.organize import organize
@@ -31,8 +32,8 @@ def run_name() -> str:
 
 
 @flow(name="anime-lora", flow_run_name=run_name, persist_result=False)
-def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | None = None) -> None:
-    """Bring all seven stages up to date.
+def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | None = None) -> State[None] | None:
+    """Bring all seven stages up to date; ends as Cancelled, its stage with it, once somebody cancels it in the UI.
 
     Args:
         asked: what started the run; it begins the run's name.
@@ -49,14 +50,20 @@ def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | No
         rows: list[dict[str, Any]] = []
         try:
             run_chain(rows, retries, None if limit_minutes is None else 60 * limit_minutes)
+        except RunCancelledError as cancelled:
+            return Cancelled(message=str(cancelled))
         finally:
             create_table_artifact(table=rows, key="stages", description="What each stage did")
+    return None
 
 
 def run_chain(rows: list[dict[str, Any]], retries: int, limit: float | None, forced: str | None = None) -> None:
     """Call the tasks one after the other; `rows` gets one line per stage that ended, the failed one too.
 
     The stage named `forced` runs even when nothing it reads has changed; `limit` is in seconds, for each stage.
+
+    Raises:
+        StageFailedError, RunCancelledError: the stages after that one were not started.
     """
     before: list[State[Outcome]] = []
     unchanged = set(unchanged_stages())
@@ -67,6 +74,9 @@ def run_chain(rows: list[dict[str, Any]], retries: int, limit: float | None, for
         except StageFailedError as error:
             rows.append({"stage": stage.name, "state": "failed", "seconds": None, "reason": str(error)})
             raise StageFailedError(f"{stage.name}: {error}") from None
+        if state.is_cancelled():
+            rows.append({"stage": stage.name, "state": "cancelled", "seconds": None, "reason": ""})
+            raise RunCancelledError(state.message)
         outcome: Outcome = state.result()
         rows.append({"stage": outcome.stage, "state": WORDS[outcome.how], "seconds": outcome.seconds, "reason": ""})
         before = [state]

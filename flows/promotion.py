@@ -9,6 +9,7 @@ from prefect.transactions import Transaction, transaction
 
 from flows import champion
 from flows.champion import SmokeTestError
+from tasks.cancel import Cancel
 from tasks.dvc_stage import StageFailedError, listened
 
 
@@ -33,7 +34,8 @@ def smoke_test() -> None:
     """
     command = [sys.executable, "-m", "anime_lora", "draw", str(champion.FOLDER / champion.ADAPTER)]
     try:
-        listened("the smoke test", command, get_run_logger().info)
+        with Cancel() as ticked:
+            listened("the smoke test", command, get_run_logger().info, ticked)
     except StageFailedError as error:
         raise SmokeTestError(f"smoke test of the published file: {error}") from None
 

@@ -9,7 +9,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
 from anime_lora import paths
 from anime_lora.params.document import load_params
@@ -23,6 +23,7 @@ from flows.pipeline import run_chain
 from flows.preflight import equipped, preflight, ready
 from flows.promotion import promote
 from flows.reasons import Stage
+from tasks.dvc_stage import RunCancelledError
 from tasks.exhibits import show_table
 
 
@@ -46,7 +47,7 @@ def retrain(
 ) -> State[None]:
     """Train on what is new in the sources, compare with the champion, publish the better one, record it in Git.
 
-    Ends as `Skipped` (nothing new), `Promoted` or `Rejected`; all three are Completed.
+    Ends as `Skipped` (nothing new), `Promoted` or `Rejected`, all three of them Completed; or as `Cancelled`.
 
     Args:
         reason: what started the run; it begins the run's name.
@@ -72,12 +73,21 @@ def retrain(
             get_run_logger().info(work.why)
             if not work.due:
                 return Completed(name="Skipped", message=work.why)
-            _rename(f"{reason}: {work.why}")
-            if work.difference.words():
-                show_table(work.difference.table(), "source-changes", f"What changed in the sources: {work.why}")
-            equipped(load_params(paths.PARAMS))
-            _stages(force, limit_minutes)
-            return _conclude(reason, work, changes)
+            try:
+                return _night(reason, force, changes, limit_minutes, work)
+            except RunCancelledError as cancelled:
+                return Cancelled(message=str(cancelled))
+
+
+def _night(
+    reason: str, force: Stage | None, changes: list[str], limit: float | None, work: reasons.Work
+) -> State[None]:
+    _rename(f"{reason}: {work.why}")
+    if work.difference.words():
+        show_table(work.difference.table(), "source-changes", f"What changed in the sources: {work.why}")
+    equipped(load_params(paths.PARAMS))
+    _stages(force, limit)
+    return _conclude(reason, work, changes)
 
 
 def _rename(name: str) -> None:

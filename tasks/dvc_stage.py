@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -34,14 +35,18 @@ HINTS = (
     "Use `dvc push` to send your updates to remote storage.",
 )
 """DVC's advice for people at a prompt, kept out of the run's log."""
-GRACE = 7.0
-"""Seconds between SIGTERM and SIGKILL: training saves its work in between."""
+GRACE = 6.0
+"""Seconds between SIGTERM and SIGKILL: training saves its work in between, and a cancel is done within ten."""
 LINGER = 5.0
 """Seconds to wait for the last lines of a process that has ended."""
 
 
 class StageFailedError(Exception):
     """A stage did not end well; the message is its own reason."""
+
+
+class RunCancelledError(Exception):
+    """Somebody cancelled the run that a stage belongs to."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,8 @@ def listened(
         limit: seconds after which the command is ended and counts as failed; None: no limit.
 
     Raises:
-        StageFailedError: it failed or ran past `limit`. Whatever ends this call, no process of the group outlives it.
+        StageFailedError: it failed or ran past `limit`. Whatever ends this call, and be it what `ticked` raises, no
+            process of the group outlives it.
     """
     start = time.monotonic()
     lines: list[str] = []
@@ -158,14 +164,31 @@ def reason(lines: list[str]) -> str | None:
 
 
 def end_group(process: "subprocess.Popen[bytes]", grace: float = GRACE) -> None:
-    """SIGTERM to every process of the group, SIGKILL after `grace` seconds; returns when none is left."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        if not _alive(process):
-            return
+    """SIGTERM to every process of the group, SIGKILL after `grace` seconds; returns when none is left.
+
+    A run may be told twice, by its runner and by `tasks.cancel`: interrupted itself, this goes on with its work first.
+    """
+    deadline = time.monotonic() + grace
+    try:
+        _signal(process, signal.SIGTERM)
+        _await(process, deadline)
+    except BaseException:
+        _await(process, deadline)
+        raise
+    finally:
+        _signal(process, signal.SIGKILL)
+        _await(process, time.monotonic() + grace)
+
+
+def _signal(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, sign)
-        deadline = time.monotonic() + grace
-        while _alive(process) and time.monotonic() < deadline:
-            time.sleep(0.05)
+
+
+def _await(process: "subprocess.Popen[bytes]", deadline: float) -> None:
+    """Wait until the group is gone, at most until `deadline`."""
+    while _alive(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _alive(process: "subprocess.Popen[bytes]") -> bool:

@@ -3,19 +3,23 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Completed
+from prefect.settings import temporary_settings
+from prefect.states import Cancelled, Completed
 
 from anime_lora import paths
-from tasks.dvc_stage import SKIPPED, Need, Outcome, bring_up_to_date
+from tasks.cancel import Cancel
+from tasks.dvc_stage import SKIPPED, Need, Outcome, RunCancelledError, bring_up_to_date
 
 EVERY = 3.0
 """Seconds between two looks at a stage's progress."""
@@ -37,7 +41,10 @@ def stage_task(name: str) -> Callable[[Body], Any]:
 
 
 class Watcher:
-    """Keeps one progress artifact at what `.cache/progress/<stage>.json` says; call it as often as you like."""
+    """Keeps one progress artifact at what `.cache/progress/<stage>.json` says; call it as often as you like.
+
+    A server that is away is not waited for, and not the stage's fault: the next look shows what this one did not.
+    """
 
     def __init__(self, stage: str) -> None:
         self.stage, self.path = stage, Path(paths.PROGRESS) / f"{stage}.json"
@@ -56,8 +63,9 @@ class Watcher:
         except FileNotFoundError:
             return
         if text != self._seen:
-            self._seen = text
-            self._show(json.loads(text))
+            with suppress(HTTPError), temporary_settings({"client.max_retries": 0}):
+                self._show(json.loads(text))
+                self._seen = text
 
     def _show(self, seen: dict[str, Any]) -> None:
         percent, words = 100.0 * seen["done"] / max(seen["total"], 1), described(seen)
@@ -78,6 +86,8 @@ def described(seen: dict[str, Any]) -> str:
 def run_stage(stage: str, limit: float | None, need: Need, show: Callable[[], None]) -> State[Outcome]:
     """Bring `stage` up to date, then `show` its results; Cached when DVC ran nothing, else Completed.
 
+    Cancelled when somebody cancels the run meanwhile; that is no failure, so it is not tried again.
+
     `need` says what is known: nothing, so DVC is asked; that DVC has just found it unchanged and nothing ran since; or
     that it shall run in any case.
 
@@ -90,7 +100,11 @@ def run_stage(stage: str, limit: float | None, need: Need, show: Callable[[], No
         outcome = Outcome(stage, "unchanged", 0.0)
     else:
         watcher = Watcher(stage)
-        outcome = bring_up_to_date(stage, logger.info, watcher, limit, forced=need == "force")
+        try:
+            with Cancel(watcher) as ticked:
+                outcome = bring_up_to_date(stage, logger.info, ticked, limit, forced=need == "force")
+        except RunCancelledError as cancelled:
+            return Cancelled(message=f"{stage}: {cancelled}")
         watcher(last=True)
     if outcome.how == "unchanged":
         return Completed(name="Cached", message=f"{stage}: nothing it reads has changed", data=outcome)

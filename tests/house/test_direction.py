@@ -65,3 +65,10 @@ def test_no_weight_behind_the_door_and_the_data_stages(module: str) -> None:
     code = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == []
+
+
+def test_a_night_that_is_skipped_loads_no_model_library() -> None:
+    """The flows only look and start processes: torch alone is three seconds."""
+    code = f"import sys, flows.retrain; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["prefect"]

@@ -1,7 +1,8 @@
 """Prefect's pages as people see them, in a headless Chromium.
 
 `python -m tests.orchestration.browser FILE.png` takes the picture of the newest run on the server that `make ui`
-started: its tasks over time, its log, and a picture it made. `--server` names another server.
+started: its tasks over time, its log, and a picture it made. `--list` takes the list of runs instead, `--server` names
+another server.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 WIDTH, HEIGHT, TALL = 1280, 900, 1400
-WAIT = 60.0
+WAIT = 300.0
 """Seconds a page may take to show what is looked for."""
 QUIET = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -39,6 +40,7 @@ def chromium(height: int = HEIGHT) -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = str(shutil.which("chromium"))
+        options.page_load_strategy = "eager"  # `until` waits for what the page draws afterwards
         for word in (*QUIET, f"--user-data-dir={profile}", f"--window-size={WIDTH},{height}"):
             options.add_argument(word)
         driver = webdriver.Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
@@ -87,16 +89,23 @@ def main() -> None:
     """Take the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
+    parser.add_argument("--list", action="store_true")
     parser.add_argument("--server", default="http://127.0.0.1:4200")
     wanted = parser.parse_args()
-    run = newest_run(wanted.server)
-    with chromium(TALL) as driver:
-        driver.get(f"{wanted.server}/runs/flow-run/{run['id']}")
-        until(driver, run["name"], "Finished in state")
-        time.sleep(3)  # the timeline draws itself
-        wanted.file.parent.mkdir(parents=True, exist_ok=True)
-        driver.save_screenshot(str(wanted.file))
+    run = take(wanted.file, wanted.server, wanted.list)
     print(f"{wanted.file}: {run['name']}")
+
+
+def take(file: Path, server: str, listed: bool = False) -> dict[str, Any]:
+    """The picture of the newest run's page, or of the list of runs; that run."""
+    run = newest_run(server)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with chromium(TALL) as driver:
+        driver.get(f"{server}/runs" if listed else f"{server}/runs/flow-run/{run['id']}")
+        until(driver, run["name"], *([] if listed else ["Finished in state"]))
+        time.sleep(3)  # the timeline draws itself
+        driver.save_screenshot(str(file))
+    return run
 
 
 if __name__ == "__main__":

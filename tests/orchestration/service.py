@@ -18,9 +18,9 @@ import psutil
 
 from orchestration.project import Project
 
-START = 240.0
+START = 900.0
 """Seconds a server or a deployment may take to start on two busy cores."""
-RUN = 900.0
+RUN = 3600.0
 """Seconds a run of the miniature project may take."""
 BUSY = 15
 """So often a busy server is asked again."""
@@ -94,7 +94,7 @@ class Service:
         )
         for _ in range(BUSY):
             try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
+                with urllib.request.urlopen(request, timeout=START) as answer:
                     return json.loads(answer.read() or b"null")
             except HTTPError as error:
                 if error.code != 503:
@@ -167,10 +167,20 @@ def _is_in(process: psutil.Process, root: Path, word: str = "") -> bool:
 
 
 def kill(process: Process, sign: signal.Signals = signal.SIGKILL) -> None:
-    """Send `sign` to a service and its children; returns when it has ended."""
+    """Send `sign` to a service and its children; returns when all of them have ended, the port of a server free."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, sign)
     process.wait()
+    wait_until(lambda: not _group(process.pid), START, "a child of the service lives")
+
+
+def _group(leader: int) -> bool:
+    """Whether any process of the group is left."""
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def wait_until(done: Callable[[], bool], seconds: float, otherwise: str, said: Callable[[], str] = lambda: "") -> None:

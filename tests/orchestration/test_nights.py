@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -25,17 +26,34 @@ with Repo().lock:
 """
 
 
+WAIT = 1800.0
+"""Seconds after which something hangs, also where others have the processors."""
+RUNNING: "list[subprocess.Popen[bytes]]" = []
+
+
+@pytest.fixture(autouse=True)
+def nobody_left() -> Iterator[None]:
+    """What a failed test leaves running must not work beside the next one."""
+    yield
+    while RUNNING:
+        process = RUNNING.pop()
+        process.terminate()
+        process.wait(WAIT)
+
+
 def started(project: Project, *words: str, log: str = "night.log") -> "subprocess.Popen[bytes]":
     """A command in the background, its output in a file."""
     with (project.root.parent / log).open("wb") as stream:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *words], cwd=project.root, env=project.outside(), stdout=stream, stderr=stream
         )
+    RUNNING.append(process)
+    return process
 
 
-def wait_for(project: Project, words: str, log: str = "night.log", seconds: float = 300) -> None:
+def wait_for(project: Project, words: str, log: str = "night.log") -> None:
     """Until the background command has said so."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + WAIT
     while words not in (project.root.parent / log).read_text(errors="replace"):
         assert time.monotonic() < deadline, (project.root.parent / log).read_text(errors="replace")
         time.sleep(0.1)
@@ -56,8 +74,8 @@ def test_dvcs_lock_held_while_a_stage_ends_does_no_harm(nightly: Nightly) -> Non
     holder = started(nightly, "-c", HOLDER, "9", log="holder.log")
     wait_for(nightly, "held", log="holder.log")
     assert night.poll() is None
-    assert night.wait(600) == 0
-    assert holder.wait(60) == 0
+    assert night.wait(WAIT) == 0
+    assert holder.wait(WAIT) == 0
     assert "Promoted" in (nightly.root.parent / "night.log").read_text()
 
 
@@ -103,7 +121,7 @@ def test_after_a_kill_the_next_night_finishes(nightly: Nightly, victim: str) -> 
     else:
         for process in processes(nightly, "anime_lora", "train"):
             os.kill(process.pid, signal.SIGKILL)
-    assert night.wait(120) != 0
+    assert night.wait(WAIT) != 0
     assert nightly.head() == head
     nightly.mood(quality=0.2 if victim == "flow" else 0.3)
     assert "Promoted" in nightly.retrain()
@@ -145,13 +163,13 @@ def test_a_night_with_nothing_in_pencil(tmp_path: Path, server: str) -> None:
         project.set(key, value)
     project.run("git", "commit", "-qam", "Train longer")
     night = started(project, "-m", "flows", "retrain")
-    wait_for(project, "Running stage 'train'", seconds=600)
+    wait_for(project, "Running stage 'train'")
     while not list((project.root / ".cache").rglob("checkpoints/*")):
         assert night.poll() is None, (project.root.parent / "night.log").read_text()
         time.sleep(0.05)
     for process in processes(project, "anime_lora", "train"):
         os.kill(process.pid, signal.SIGKILL)
-    assert night.wait(300) != 0
+    assert night.wait(WAIT) != 0
     said = project.run(sys.executable, "-m", "flows", "retrain").stdout
     assert "going on from step" in said
     assert "going on from step 0 " not in said

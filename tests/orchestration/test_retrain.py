@@ -11,6 +11,15 @@ from orchestration.nightly import Nightly, listener
 
 pytestmark = pytest.mark.slow  # ten nights, each some commands of DVC and a Prefect server
 NEW = iter(range(200, 300))
+BLOCK = """
+import sys
+from flows import home
+home.prepare()
+from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
+Webhook(name="nights", url=sys.argv[1], json_data={"event": "{{subject}}", "text": "{{body}}"}).save("nights")
+"""
+CLOSED = "http://127.0.0.1:9"
+"""Nothing listens on the port that discards."""
 
 
 def spent() -> float:
@@ -114,13 +123,43 @@ def test_a_challenger_that_does_not_draw_is_withdrawn(nightly: Nightly) -> None:
 
 
 def test_a_failing_stage_ends_the_night_and_the_next_one_takes_its_pictures(nightly: Nightly) -> None:
+    """A notification block of Prefect's, saved on the server, carries the reason to where people read it."""
     head = nightly.head()
-    said = night(nightly, check=False, error="the lamp went out")
+    with listener() as (address, heard):
+        nightly.run(sys.executable, "-c", BLOCK, address)
+        nightly.environment["ANIME_LORA_NOTIFY"] = "custom-webhook/nights"
+        said = night(nightly, check=False, error="the lamp went out")
+    del nightly.environment["ANIME_LORA_NOTIFY"]
+    assert [one["event"] for one in heard] == ["anime-lora failed"]
+    assert "train: the lamp went out" in heard[0]["text"]
     assert "failed: train: the lamp went out" in said
     assert "Running stage 'validate-sample'" not in said
     assert nightly.head() == head
     assert "Promoted" in night(nightly, new=0, quality=0.3)
     assert nightly.history()[-1]["version"] == "v3.0.0", "a version that was rolled back is not given again"
+
+
+def test_a_remote_out_of_reach_ends_the_night_in_one_line_before_it_trains(nightly: Nightly) -> None:
+    """The next night, with the remote back, takes the same picture."""
+    config = nightly.root / ".dvc" / "config"
+    before = config.read_text()
+    for option in (["url", "s3://versions/anime-lora"], ["endpointurl", CLOSED], ["access_key_id", "a"],
+                   ["secret_access_key", "b"]):  # fmt: skip
+        nightly.run(sys.executable, "-m", "dvc", "remote", "modify", "store", *option)
+    nightly.commit("Keep the data in a bucket")
+    head = nightly.head()
+    said = night(nightly, check=False)
+    assert "Traceback" not in said
+    assert "Running stage" not in said
+    (line,) = [line for line in said.splitlines() if line.startswith("failed: ")]
+    assert "DVC's remote versions/anime-lora" in line
+    assert "does not answer" in line
+    assert CLOSED in line
+    assert (nightly.head(), nightly.clean()) == (head, True)
+    config.write_text(before)
+    nightly.commit("Keep the data in a store")
+    assert "Promoted" in night(nightly, new=0, quality=0.4)
+    assert nightly.history()[-1]["why"] == "pictures: 1 added"
 
 
 def test_a_second_run_is_refused_at_once(nightly: Nightly) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from house.doors import STAGES
 
@@ -35,6 +36,19 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     project = Project(tmp_path_factory.mktemp("nightly") / "project").build()
     with Service(project) as nightly:
         yield Services(nightly)
+
+
+def cancel(nightly: Service, run: str) -> None:
+    """Ask as the page's button does; no process of the stage lives `GONE` seconds later."""
+    nightly.api(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+    gone(nightly)
+
+
+def gone(nightly: Service) -> None:
+    """Wait until no process of a stage is left, at most `GONE` seconds."""
+    asked = time.monotonic()
+    wait_until(lambda: not nightly.workers(), GONE, "a process of the stage lives", nightly.log)
+    print(f"no process of the stage {time.monotonic() - asked:.1f} s after the cancel")
 
 
 def test_a_run_of_the_schedule_completes_with_its_artifacts(services: Services) -> None:
@@ -81,14 +95,43 @@ def test_a_cancelled_run_leaves_no_process_and_the_next_one_succeeds(services: S
     nightly.until_training()
     if way == "command":
         nightly.command("prefect", "flow-run", "cancel", run)
-    else:  # what the page's button sends
-        nightly.api(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-    asked = time.monotonic()
-    wait_until(lambda: not nightly.workers(), GONE, "a process of the stage lives", nightly.log)
-    print(f"cancelled by {way}: no process of the stage after {time.monotonic() - asked:.1f} s")
+        gone(nightly)
+    else:
+        cancel(nightly, run)
     assert nightly.wait(run)["state_type"] == "CANCELLED"
     assert "epochs: 1 " in (nightly.project.root / "params.yaml").read_text(), "the override stayed"
     assert nightly.wait(nightly.ask(force="evaluate"))["state_type"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=lambda sign: sign.name)
+def test_a_cancel_is_heard_after_the_server_was_restarted(services: Services, end: signal.Signals) -> None:
+    """Prefect's runner then hears late or, after a server that closed its sockets in good order, never."""
+    nightly = services.nightly
+    run = nightly.ask(reason="outlives its server", overrides=ENDLESS)
+    nightly.until_training()
+    kill(services.server, end)
+    services.server = nightly.server()
+    cancel(nightly, run)
+    assert nightly.wait(run)["state_type"] == "CANCELLED"
+    assert "epochs: 1 " in (nightly.project.root / "params.yaml").read_text(), "the override stayed"
+
+
+def test_a_run_by_hand_is_cancelled_too(services: Services) -> None:
+    """`python -m flows run` has no runner that could hear it."""
+    nightly = services.nightly
+    nightly.project.set("train.epochs", 100000)
+    by_hand = nightly.start("flows", "run")
+    nightly.until_training()
+    run = nightly.api("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})[0]["id"]
+    cancel(nightly, run)
+    assert nightly.wait(run)["state_type"] == "CANCELLED"
+    assert by_hand.wait(60) == 1
+    assert "failed: train: the run was cancelled" in nightly.log()
+    only = {"flow_runs": {"id": {"any_": [run]}}}
+    tasks = {one["name"]: one["state_type"] for one in nightly.api("task_runs/filter", only)}
+    assert tasks["train"] == "CANCELLED"
+    assert not set(STAGES[STAGES.index("train") + 1 :]) & set(tasks)
+    nightly.project.run("git", "checkout", "-q", "params.yaml", "dvc.lock")
 
 
 def test_a_server_killed_under_a_run_comes_back_and_the_next_run_finishes(services: Services) -> None:
@@ -124,3 +167,21 @@ def test_one_heartbeat_automation_is_on_the_server_however_often_it_is_installed
     assert "180 s" in nightly.command("flows", "install-automations")
     (only,) = nightly.api("automations/filter")
     assert (only["enabled"], only["trigger"]["posture"], only["trigger"]["within"]) == (True, "Proactive", 180.0)
+
+
+def test_the_automation_marks_a_run_crashed_whose_process_was_killed(services: Services) -> None:
+    """Nobody starts or looks: the server alone misses the heartbeats. Prefect's shortest interval is 30 s."""
+    nightly = services.nightly
+    nightly.settings["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = "30"
+    assert "90 s" in nightly.command("flows", "install-automations")
+    nightly.project.set("train.epochs", 100000)
+    by_hand = nightly.start("flows", "run")
+    nightly.until_training()
+    run = nightly.api("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})[0]["id"]
+    for process in (*psutil.Process(by_hand.pid).children(recursive=True), by_hand):
+        process.send_signal(signal.SIGKILL)
+    by_hand.wait()
+    killed = time.monotonic()
+    ended = nightly.wait(run, seconds=300)
+    print(f"marked {ended['state_name']} {time.monotonic() - killed:.0f} s after the kill")
+    assert (ended["state_type"], "no sign of life for 90 s" in ended["state"]["message"]) == ("CRASHED", True)
