@@ -41,8 +41,8 @@ def write_dataset(folder: Path, side: int, class_name: str) -> None:
 def main() -> None:
     params = load_params(paths.PARAMS)
     settings = params.train.model_copy(update=SMALL)
-    name = params.concept.class_name
-    concept = Concept(trigger=name, class_name=name, instance_prompt=name)
+    word = params.concept.class_name
+    concept = Concept(trigger=word, class_name=word, instance_prompt=word)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         (work / "faces").mkdir()

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -37,12 +38,13 @@ class Corpus:
 
     def open(self, folder: Path) -> "NDArray[np.uint8]":
         """The drawn pictures as (count, size, size, 3) bytes; draws what is missing first."""
-        path = folder / f"{self.name}-{self.count}x{self.size}-{self.fingerprint()}.npy"
+        path = folder / f"{self.name}-{self.count}x{self.size}-{self.fingerprint}.npy"
         if not path.exists():
             self._draw(path)
         pictures: NDArray[np.uint8] = np.load(path, mmap_mode="r")
         return pictures
 
+    @cached_property
     def fingerprint(self) -> str:
         """Eight hex digits that change when the drawing code draws otherwise (judged by one picture of each domain)."""
         return sha256(self.draw(range(len(self.domains))).tobytes()).hexdigest()[:8]

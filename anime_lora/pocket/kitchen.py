@@ -98,7 +98,7 @@ class Kitchen:
         publish_base(self.out / "pocket", vae if self.go_on else self.decoder(), drawer)
 
     def _latents(self, vae: AutoencoderKL, pictures: Corpus) -> torch.Tensor:
-        path = self.work / f"latents-{fingerprint(vae)}-{pictures.fingerprint()}.pt"
+        path = self.work / f"latents-{fingerprint(vae)}-{pictures.fingerprint}.pt"
         if path.exists():
             known: torch.Tensor = torch.load(path, weights_only=True)
             return known
