@@ -3,6 +3,7 @@
 import copy
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -152,9 +153,12 @@ def ui(port: Annotated[int, typer.Option(help="port on the loopback address")] =
     print(f"From another machine: ssh -L {port}:{home.HOST}:{port} <this machine>, then the same address", flush=True)
     write_json(home.SERVER, {"api": api})
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", home.HOST, "--port", str(port)]
+    server = subprocess.Popen(command)
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     try:
-        raise typer.Exit(subprocess.call(command))
-    except KeyboardInterrupt:
+        raise typer.Exit(server.wait())
+    except KeyboardInterrupt:  # the terminal told the server too
+        server.wait()
         raise typer.Exit(0) from None
     finally:
         home.SERVER.unlink(missing_ok=True)

@@ -171,10 +171,10 @@ def kill(process: Process, sign: signal.Signals = signal.SIGKILL) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, sign)
     process.wait()
-    wait_until(lambda: not _group(process.pid), START, "a child of the service lives")
+    wait_until(lambda: not alive(process.pid), START, "a child of the service lives")
 
 
-def _group(leader: int) -> bool:
+def alive(leader: int) -> bool:
     """Whether any process of the group is left."""
     try:
         os.killpg(leader, 0)

@@ -14,7 +14,7 @@ from house.doors import STAGES
 
 from orchestration import browser
 from orchestration.project import Project
-from orchestration.service import RUN, Process, Service, kill, wait_until
+from orchestration.service import RUN, Process, Service, alive, kill, wait_until
 
 pytestmark = pytest.mark.slow
 ENDLESS = ["train.epochs=100000"]
@@ -185,3 +185,11 @@ def test_the_automation_marks_a_run_crashed_whose_process_was_killed(services: S
     ended = nightly.wait(run, seconds=300)
     print(f"marked {ended['state_name']} {time.monotonic() - killed:.0f} s after the kill")
     assert (ended["state_type"], "no sign of life for 90 s" in ended["state"]["message"]) == ("CRASHED", True)
+
+
+def test_a_service_manager_that_ends_the_pages_ends_their_server(services: Services) -> None:
+    """It tells the one process that it started."""
+    services.server.terminate()
+    services.server.wait(60)
+    wait_until(lambda: not alive(services.server.pid), GONE, "the server lives", services.nightly.log)
+    assert not (services.nightly.project.root / ".prefect" / "server.json").exists()
