@@ -16,12 +16,12 @@ METRICS = paths.EVALUATE / "metrics.json"
 
 @app.command()
 def train(  # noqa: PLR0917  options of a command
-    model: Annotated[str, typer.Argument(help="base, decoder, scorer or all")] = "all",
+    model: Annotated[str, typer.Argument(help="autoencoder, base, decoder, scorer or all")] = "all",
     recipe: Path = RECIPE,
     work: Path = paths.CACHE / "pocket",
     out: Path = BASE,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    go_on: Annotated[bool, typer.Option(help="base, decoder: from the published weights, on the same latents")] = False,
+    go_on: Annotated[bool, typer.Option(help="all but the scorer: from the published weights")] = False,
 ) -> None:
     """Train the pocket base and the scorer as the recipe says; a killed run goes on where it was."""
     from anime_lora.pocket.kitchen import Kitchen
@@ -30,6 +30,8 @@ def train(  # noqa: PLR0917  options of a command
     kitchen = Kitchen(read_recipe(recipe), work, out, device, go_on=go_on)
     if model in {"scorer", "all"}:
         kitchen.scorer()
+    if model == "autoencoder":
+        kitchen.finish_autoencoder() if go_on else kitchen.autoencoder()
     if model == "decoder":
         kitchen.finish_decoder() if go_on else kitchen.decoder()
     if model in {"base", "all"}:

@@ -97,7 +97,7 @@ def reconstruction(drawn: Tensor, real: Tensor) -> Tensor:
     """Squared error, plus the absolute error of pixels and of their differences to neighbours, (n, 3, h, w)."""
     miss = drawn - real
     edges = miss.diff(dim=-1).abs().mean() + miss.diff(dim=-2).abs().mean()
-    return 4 * miss.square().mean() + 0.5 * (miss.abs().mean() + edges)
+    return 8 * miss.square().mean() + 0.5 * (miss.abs().mean() + edges)
 
 
 @torch.no_grad()

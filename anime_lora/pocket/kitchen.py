@@ -27,7 +27,7 @@ from anime_lora.pocket.watch import watch_autoencoder, watch_drawer
 class Kitchen:
     """Trains what the recipe asks for; work in progress lies in `work` and is taken up again.
 
-    With `go_on` the published models are where `base` and `decoder` start; they have read, and their latents stay.
+    With `go_on` the published models are where the training starts; `base` and `decoder` keep their latents.
     """
 
     def __init__(self, recipe: Recipe, work: Path, out: Path, device: str = "cpu", *, go_on: bool = False) -> None:
@@ -47,8 +47,9 @@ class Kitchen:
 
     def autoencoder(self) -> AutoencoderKL:
         """Train (or take up) the autoencoder."""
-        part, model = self.recipe.autoencoder, new_autoencoder(self.recipe.seed)
-        plan = self._plan("autoencoder", part.steps, part.learning_rate)
+        part = self.recipe.autoencoder
+        model = self._published_vae() if self.go_on else new_autoencoder(self.recipe.seed)
+        plan = self._plan("autoencoder", part.steps, part.learning_rate, fingerprint(model) if self.go_on else "")
         return train_autoencoder(model, self._pictures(), plan, part, self._watch(model, "autoencoder"))
 
     def decoder(self) -> AutoencoderKL:
@@ -56,6 +57,10 @@ class Kitchen:
         part, model = self.recipe.decoder, self._published_vae() if self.go_on else self.autoencoder()
         plan = self._plan("decoder", part.steps, part.learning_rate, fingerprint(model))
         return train_decoder(model, self._pictures(), plan, part, self._watch(model, "decoder"))
+
+    def finish_autoencoder(self) -> None:
+        """Train the published autoencoder further and publish it: its latents change, so `base` has to go on too."""
+        publish_vae(self.out / "pocket/vae", self.autoencoder())
 
     def finish_decoder(self) -> None:
         """Train the published decoder further and publish it in its place."""

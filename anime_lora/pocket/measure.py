@@ -41,7 +41,7 @@ def measure(folder: Path, pictures: int, metrics: Path) -> Iterator[Row]:
     yield _speed(pipe)
     yield _micro_step()
     yield from _autoencoder(pipe.vae, pictures)
-    yield from _scorer(judge, 2 * pictures)
+    yield from _scorer(judge, 10 * pictures)
     yield from _prompts(pipe, judge, pictures)
     yield from learned(metrics)
 

@@ -7,7 +7,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, C
 
 RESOLUTION = 256
 """Native width and height in pixels."""
-LATENT_CHANNELS = 16
+LATENT_CHANNELS = 20
 DOWNSCALE = 16
 """Pixels per latent in each direction."""
 TEXT_WIDTH = 128
@@ -16,7 +16,7 @@ SCORER_SIDE = 128
 
 
 def autoencoder() -> AutoencoderKL:
-    """256 px RGB to 16×16×16 latents; narrow where pixels are many."""
+    """256 px RGB to 16×16×20 latents; narrow where pixels are many."""
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
