@@ -1,5 +1,7 @@
 """One DVC stage as a process group of its own: brought up to date, listened to, and ended whole.
 
+Training in several processes leaves the group: its launcher and each rank lead sessions of their own.
+
 `dvc repro --single-item` neither runs nor checks what comes before: the flow keeps the order.
 """
 
@@ -16,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
+
+import psutil
 
 How = Literal["unchanged", "restored", "executed"]
 Need = Literal["ask", "none", "force"]
@@ -111,7 +115,7 @@ def listened(
 
     Raises:
         StageFailedError: it failed or ran past `limit`. Whatever ends this call, and be it what `ticked` raises, no
-            process of the group outlives it.
+            process of the group and no descendant of `arguments` outlives it.
     """
     start = time.monotonic()
     lines: list[str] = []
@@ -164,20 +168,32 @@ def reason(lines: list[str]) -> str | None:
 
 
 def end_group(process: "subprocess.Popen[bytes]", grace: float = GRACE) -> None:
-    """SIGTERM to every process of the group, SIGKILL after `grace` seconds; returns when none is left.
+    """SIGTERM to the group, SIGKILL after `grace` seconds to it and all descendants; returns when none is left.
 
+    A descendant that left the group hears SIGTERM from its parent: a rank leaves without saving on the second one.
     A run may be told twice, by its runner and by `tasks.cancel`: interrupted itself, this goes on with its work first.
     """
     deadline = time.monotonic() + grace
+    family = _descendants(process)
     try:
         _signal(process, signal.SIGTERM)
-        _await(process, deadline)
+        _await(process, family, deadline)
     except BaseException:
-        _await(process, deadline)
+        _await(process, family, deadline)
         raise
     finally:
         _signal(process, signal.SIGKILL)
-        _await(process, time.monotonic() + grace)
+        _kill(family)
+        _await(process, family, time.monotonic() + grace)
+
+
+def _descendants(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """Found before the first signal: a process whose parent has ended is nobody's descendant."""
+    try:
+        found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return found
 
 
 def _signal(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
@@ -185,9 +201,15 @@ def _signal(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
         os.killpg(process.pid, sign)
 
 
-def _await(process: "subprocess.Popen[bytes]", deadline: float) -> None:
-    """Wait until the group is gone, at most until `deadline`."""
-    while _alive(process) and time.monotonic() < deadline:
+def _kill(family: list[psutil.Process]) -> None:
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+
+
+def _await(process: "subprocess.Popen[bytes]", family: list[psutil.Process], deadline: float) -> None:
+    """Wait until the group and its descendants are gone, at most until `deadline`."""
+    while (_alive(process) or any(map(_lives, family))) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
@@ -199,6 +221,12 @@ def _alive(process: "subprocess.Popen[bytes]") -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _lives(member: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(member.is_running() and member.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _lines(process: "subprocess.Popen[bytes]", ticked: Callable[[], None], deadline: float | None) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from types import FrameType
 
 import psutil
@@ -16,6 +17,14 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(child.pid, flush=True)
 time.sleep(600)
 """
+LAUNCHER = """
+import subprocess, sys, time
+rank = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+middle = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {rank!r}], start_new_session=True)"
+subprocess.Popen([sys.executable, "-c", middle], start_new_session=True)
+time.sleep(600)
+"""
+"""As training in two processes: launcher and rank lead sessions of their own; this rank is busy and does not listen."""
 SAVING = """
 import signal, sys, time
 def save(*_):
@@ -38,6 +47,20 @@ def test_a_cancel_ends_the_command_and_its_children() -> None:
     with pytest.raises(RunCancelledError):
         listened("the command", [sys.executable, "-c", PARENT], heard.append, ticked)
     assert not psutil.pid_exists(int(heard[0]))
+
+
+def test_nobody_lives_who_left_the_group() -> None:
+    """The launcher's parent is gone after SIGTERM; launcher and rank are ended all the same, after the grace."""
+    process = subprocess.Popen([sys.executable, "-c", LAUNCHER], stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) == 2
+    start = time.monotonic()
+    end_group(process, 1)
+    assert 1 <= time.monotonic() - start < 2
+    assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    process.stdout.close()
 
 
 @pytest.mark.parametrize(("seconds", "grace", "said"), [(1.5, 120, b"saved\n"), (600, 3, b"")])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from ruamel.yaml import YAML
@@ -75,8 +76,11 @@ def test_two_processes_stop_politely_and_go_on(tmp_path: Path, tiny_base: Path, 
     for line in process.stdout:
         if line.startswith("epoch 1:"):
             break
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 3, "a launcher and two processes"
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate(timeout=120)
+    assert not psutil.wait_procs(family, timeout=10)[1]
     assert process.returncode == STOPPED, printed + (tmp_path / "two" / "errors.txt").read_text()[-3000:]
     (work,) = (tmp_path / "two" / ".cache" / "train").iterdir()
     newest = checkpoint.saved(work / "checkpoints")[0]
