@@ -10,12 +10,15 @@ from prefect.runtime import flow_run
 from prefect.states import Crashed
 
 from flows.lock import RUNS
+from flows.notify import told
 
 MESSAGE = "the process of this run ended without a word (killed, or the machine went down); its folder is free again"
+SILENT = "no sign of life"
+"""So begins the message of a run that the automation has marked: the server runs no hooks, so nobody was told."""
 
 
 def mark_orphans(runs: Path = RUNS) -> list[str]:
-    """Set the runs that left their sign behind to Crashed, with their tasks; returns their names.
+    """Set the runs that left their sign behind to Crashed, with their tasks, and tell of them; returns their names.
 
     Call it only while holding the run lock: that nobody else works in the folder is what proves them dead.
     """
@@ -23,23 +26,29 @@ def mark_orphans(runs: Path = RUNS) -> list[str]:
     if not left:
         return []
     with get_client(sync_client=True) as client:
-        names = [_mark(client, UUID(sign.name)) for sign in left]
+        names = [name for name in (_mark(client, UUID(sign.name)) for sign in left) if name]
     for sign in left:
         sign.unlink()
-    return [name for name in names if name]
+    for name in names:
+        told("failed", f"{name}: {MESSAGE}")
+    return names
 
 
 def _mark(client: SyncPrefectClient, run_id: UUID) -> str | None:
-    """Name of the run when it was taken for alive; None when the server does not know it or knows its end."""
+    """Name of the run when nobody was told of its end; None when the server does not know it or knows another end."""
     try:
         run = client.read_flow_run(run_id)
     except ObjectNotFound:
         return None
-    if run.state is None or run.state.is_final():
+    if run.state is None:
+        return None
+    marked = run.state.is_crashed() and (run.state.message or "").startswith(SILENT)
+    if run.state.is_final() and not marked:
         return None
     only = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
     for task_run in client.read_task_runs(flow_run_filter=only):
         if task_run.state is not None and not task_run.state.is_final():
             client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
-    client.set_flow_run_state(run_id, Crashed(message=MESSAGE), force=True)
+    if not marked:
+        client.set_flow_run_state(run_id, Crashed(message=MESSAGE), force=True)
     return run.name

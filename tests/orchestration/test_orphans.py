@@ -1,0 +1,75 @@
+"""Runs whose process died: marked by the next start or by the server, and somebody is told."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from prefect import flow
+from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Crashed, Running, State
+
+from flows import automations, notify
+from flows.orphans import MESSAGE, SILENT, mark_orphans
+from flows.preflight import PreflightError
+from orchestration.nightly import listener
+
+pytestmark = pytest.mark.slow  # a Prefect server
+
+
+@flow
+def retrain() -> None:
+    """Never called: a name for runs."""
+
+
+@pytest.fixture
+def client(server: str) -> Iterator[SyncPrefectClient]:
+    with temporary_settings({PREFECT_API_URL: server}), get_client(sync_client=True) as found:
+        yield found
+
+
+def left_behind(client: SyncPrefectClient, runs: Path, state: State[None], name: str) -> FlowRun:
+    """A run in this state whose sign is still there."""
+    run = client.create_flow_run(retrain, name=name)
+    client.set_flow_run_state(run.id, state, force=True)
+    (runs / str(run.id)).touch()
+    return run
+
+
+def test_somebody_is_told_of_every_run_that_died(
+    client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One taken for alive, one that the automation has marked; not one that ended otherwise, nor one long deleted."""
+    dead = left_behind(client, tmp_path, Running(), "dead")
+    marked = left_behind(client, tmp_path, Crashed(message=f"{SILENT} for 180 s"), "marked")
+    left_behind(client, tmp_path, Completed(), "completed")
+    (tmp_path / str(uuid4())).touch()
+    with listener() as (address, heard):
+        monkeypatch.setenv(notify.SETTING, address)
+        assert sorted(mark_orphans(tmp_path)) == ["dead", "marked"]
+        assert mark_orphans(tmp_path) == []
+    told = [{"event": "failed", "text": f"anime-lora failed: {name}: {MESSAGE}"} for name in ("dead", "marked")]
+    assert sorted(heard, key=lambda one: str(one["text"])) == told
+    states = [client.read_flow_run(run.id).state for run in (dead, marked)]
+    assert [state is not None and state.is_crashed() for state in states] == [True, True]
+
+
+def test_the_automation_tells_through_the_block_that_the_setting_names(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A webhook is none of the server's; a block that is missing is said at once."""
+    monkeypatch.setenv(notify.SETTING, "https://example.org/secret")
+    automations.install()
+    (only,) = client.read_automations_by_name(automations.NAME)
+    assert [action.type for action in only.actions] == ["change-flow-run-state"]
+    monkeypatch.setenv(notify.SETTING, "custom-webhook/dead-runs")
+    with pytest.raises(PreflightError, match="no block custom-webhook/dead-runs"):
+        automations.install()
+    Webhook(name="nights", url="http://127.0.0.1:9", json_data={"text": "{{body}}"}).save("dead-runs")
+    automations.install()
+    (only,) = client.read_automations_by_name(automations.NAME)
+    assert [action.type for action in only.actions] == ["change-flow-run-state", "send-notification"]
+    client.delete_automation(only.id)
