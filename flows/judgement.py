@@ -14,6 +14,7 @@ from anime_lora.params.document import load_params
 from flows import champion
 from tasks.cancel import Cancel
 from tasks.dvc_stage import listened
+from tasks.stage_run import Watcher
 
 AGAIN = paths.CACHE / "champion"
 """Pictures and scores of the champion on the present suite: work, not a result."""
@@ -47,8 +48,18 @@ def judge() -> Verdict:
 
 @task(name="measure-champion", task_run_name="measure-champion", cache_policy=NO_CACHE, persist_result=False)
 def measure_champion() -> Path:
-    """Measure the champion anew: its old numbers belong to another suite or other held-out pictures."""
+    """Measure the champion anew: its old numbers belong to another suite or other held-out pictures.
+
+    Progress is shown of both parts, drawing and encoding.
+    """
     command = [sys.executable, "-m", "anime_lora", "rematch", str(champion.FOLDER), str(AGAIN)]
-    with Cancel() as ticked:
+    watchers = [Watcher(stage, f"champion-{stage}") for stage in ("validate-sample", "evaluate")]
+
+    def look(last: bool = False) -> None:
+        for watcher in watchers:
+            watcher(last)
+
+    with Cancel(look) as ticked:
         listened("measuring the champion", command, get_run_logger().info, ticked)
+    look(last=True)
     return AGAIN / "evaluate" / "scores.json"

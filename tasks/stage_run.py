@@ -43,11 +43,13 @@ def stage_task(name: str) -> Callable[[Body], Any]:
 class Watcher:
     """Keeps one progress artifact at what `.cache/progress/<stage>.json` says; call it as often as you like.
 
+    `key` names the artifact where it is not the stage's own.
+
     A server that is away is not waited for, and not the stage's fault: the next look shows what this one did not.
     """
 
-    def __init__(self, stage: str) -> None:
-        self.stage, self.path = stage, Path(paths.PROGRESS) / f"{stage}.json"
+    def __init__(self, stage: str, key: str | None = None) -> None:
+        self.path, self.key = Path(paths.PROGRESS) / f"{stage}.json", f"progress-{key or stage}"
         self._artifact: UUID | None = None
         self._next, self._seen = 0.0, ""
         self.path.unlink(missing_ok=True)
@@ -70,7 +72,7 @@ class Watcher:
     def _show(self, seen: dict[str, Any]) -> None:
         percent, words = 100.0 * seen["done"] / max(seen["total"], 1), described(seen)
         if self._artifact is None:
-            made = create_progress_artifact(percent, key=f"progress-{self.stage}", description=words)
+            made = create_progress_artifact(percent, key=self.key, description=words)
             self._artifact = cast(UUID, made)
         else:
             update_progress_artifact(self._artifact, progress=percent, description=words)
@@ -79,13 +81,15 @@ class Watcher:
 def described(seen: dict[str, Any]) -> str:
     """One sentence for a progress file, such as `training: 120/300, about 60 s left, loss 0.1`."""
     values = "".join(f", {key} {value}" for key, value in seen.items() if key not in COUNTS)
-    left = f", about {seen['eta_seconds']:.0f} s left" if seen["done"] < seen["total"] else ""
+    known = seen["done"] < seen["total"] and seen["eta_seconds"] > 0  # 0 before the first step of this process
+    left = f", about {seen['eta_seconds']:.0f} s left" if known else ""
     return f"{seen['description']}: {seen['done']}/{seen['total']}{left}{values}"
 
 
 def run_stage(stage: str, limit: float | None, need: Need, show: Callable[[], None]) -> State[Outcome]:
     """Bring `stage` up to date, then `show` its results; Cached when DVC ran nothing, else Completed.
 
+    A cached stage shows them too: after a night that failed, the page of the one that concludes is whole.
     Cancelled when somebody cancels the run meanwhile; that is no failure, so it is not tried again.
 
     `need` says what is known: nothing, so DVC is asked; that DVC has just found it unchanged and nothing ran since; or
