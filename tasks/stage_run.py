@@ -110,9 +110,9 @@ def run_stage(stage: str, limit: float | None, need: Need, show: Callable[[], No
         except RunCancelledError as cancelled:
             return Cancelled(message=f"{stage}: {cancelled}")
         watcher(last=True)
+    show()
     if outcome.how == "unchanged":
         return Completed(name="Cached", message=f"{stage}: nothing it reads has changed", data=outcome)
-    show()
     if outcome.how == "restored":
         return Completed(name="Cached", message=f"{stage}: outputs restored from DVC's cache", data=outcome)
     return Completed(message=f"{stage}: done in {outcome.seconds:.0f} s", data=outcome)

@@ -11,7 +11,7 @@ import pytest
 from anime_lora import paths
 from flows import judgement
 from tasks import stage_run
-from tasks.stage_run import described
+from tasks.stage_run import described, run_stage
 
 SEEN = {"stage": "train", "description": "training", "done": 30, "total": 300, "seconds": 10.0, "eta_seconds": 90.0}
 
@@ -21,6 +21,13 @@ def log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module in (stage_run, judgement):
         monkeypatch.setattr(module, "get_run_logger", lambda: logging.getLogger(__name__))
     monkeypatch.chdir(tmp_path)
+
+
+def test_a_cached_stage_shows_its_results_too() -> None:
+    """The night before failed later on, so this run's page would lack them."""
+    shown: list[str] = []
+    state = run_stage("validate", None, "none", lambda: shown.append("rejects"))
+    assert (state.name, shown) == ("Cached", ["rejects"])
 
 
 def test_no_time_is_named_before_it_is_known() -> None:
