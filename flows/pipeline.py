@@ -1,5 +1,6 @@
 """The flow: seven tasks in dvc.yaml's order, called directly, stopped at the first that fails."""
 
+from collections.abc import Collection
 from typing import Any
 
 from prefect import flow
@@ -8,6 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
+from anime_lora.dataset.watch import Difference
 from flows.lock import run_lock
 from flows.orphans import mark_orphans
 from flows.preflight import preflight
@@ -57,10 +59,16 @@ def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | No
     return None
 
 
-def run_chain(rows: list[dict[str, Any]], retries: int, limit: float | None, forced: str | None = None) -> None:
+def unseen(difference: Difference) -> set[str]:
+    """Ingest when a source that is a URL has changed: it is no dep, so DVC would find ingest up to date."""
+    changed = (*difference.added, *difference.removed, *difference.changed)
+    return {"ingest"} if any("://" in row["source"] for row in changed) else set()
+
+
+def run_chain(rows: list[dict[str, Any]], retries: int, limit: float | None, forced: Collection[str] = ()) -> None:
     """Call the tasks one after the other; `rows` gets one line per stage that ended, the failed one too.
 
-    The stage named `forced` runs even when nothing it reads has changed; `limit` is in seconds, for each stage.
+    The stages named `forced` run even when nothing they read has changed; `limit` is in seconds, for each stage.
 
     Raises:
         StageFailedError, RunCancelledError: the stages after that one were not started.
@@ -68,7 +76,7 @@ def run_chain(rows: list[dict[str, Any]], retries: int, limit: float | None, for
     before: list[State[Outcome]] = []
     unchanged = set(unchanged_stages())
     for stage in CHAIN:
-        need: Need = "force" if stage.name == forced else "none" if stage.name in unchanged else "ask"
+        need: Need = "force" if stage.name in forced else "none" if stage.name in unchanged else "ask"
         try:
             state = stage.with_options(retries=retries)(limit, need, wait_for=before)
         except StageFailedError as error:

@@ -19,7 +19,7 @@ from flows.judgement import Verdict, judge
 from flows.lock import run_lock
 from flows.orphans import mark_orphans
 from flows.overrides import overridden
-from flows.pipeline import run_chain
+from flows.pipeline import run_chain, unseen
 from flows.preflight import equipped, preflight, ready
 from flows.promotion import promote
 from flows.reasons import Stage
@@ -86,7 +86,7 @@ def _night(
     if work.difference.words():
         show_table(work.difference.table(), "source-changes", f"What changed in the sources: {work.why}")
     equipped(load_params(paths.PARAMS))
-    _stages(force, limit)
+    _stages({*([force] if force else []), *unseen(work.difference)}, limit)
     return _conclude(reason, work, changes)
 
 
@@ -95,10 +95,10 @@ def _rename(name: str) -> None:
         client.update_flow_run(UUID(flow_run.get_id()), name=name)
 
 
-def _stages(force: Stage | None, limit_minutes: float | None) -> None:
+def _stages(forced: set[str], limit_minutes: float | None) -> None:
     rows: list[dict[str, Any]] = []
     try:
-        run_chain(rows, 0, None if limit_minutes is None else 60 * limit_minutes, force)
+        run_chain(rows, 0, None if limit_minutes is None else 60 * limit_minutes, forced)
     finally:
         create_table_artifact(table=rows, key="stages", description="What each stage did")
 
