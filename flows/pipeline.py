@@ -1,5 +1,6 @@
 """The flow: seven tasks in dvc.yaml's order, called directly, stopped at the first that fails."""
 
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -66,27 +67,43 @@ def unseen(difference: Difference) -> set[str]:
 
 
 def run_chain(rows: list[dict[str, Any]], retries: int, limit: float | None, forced: Collection[str] = ()) -> None:
-    """Call the tasks one after the other; `rows` gets one line per stage that ended, the failed one too.
+    """Call the tasks one after the other; `rows` gets one line per stage, also of those that were not reached.
 
     The stages named `forced` run even when nothing they read has changed; `limit` is in seconds, for each stage.
 
     Raises:
         StageFailedError, RunCancelledError: the stages after that one were not started.
     """
+    try:
+        _call(rows, retries, limit, forced)
+    finally:
+        rows += [_row(stage.name, "not run", None) for stage in CHAIN[len(rows) :]]
+
+
+def _call(rows: list[dict[str, Any]], retries: int, limit: float | None, forced: Collection[str]) -> None:
     before: list[State[Outcome]] = []
     unchanged = set(unchanged_stages())
     for stage in CHAIN:
         need: Need = "force" if stage.name in forced else "none" if stage.name in unchanged else "ask"
+        start = time.monotonic()
         try:
             state = stage.with_options(retries=retries)(limit, need, wait_for=before)
         except StageFailedError as error:
-            rows.append({"stage": stage.name, "state": "failed", "seconds": None, "reason": str(error)})
+            rows.append(_row(stage.name, "failed", start, str(error)))
             raise StageFailedError(f"{stage.name}: {error}") from None
+        except BaseException:  # such as Prefect's runner, which ends a run that was cancelled
+            rows.append(_row(stage.name, "interrupted", start))
+            raise
         if state.is_cancelled():
-            rows.append({"stage": stage.name, "state": "cancelled", "seconds": None, "reason": ""})
+            rows.append(_row(stage.name, "cancelled", start))
             raise RunCancelledError(state.message)
         outcome: Outcome = state.result()
-        rows.append({"stage": outcome.stage, "state": WORDS[outcome.how], "seconds": outcome.seconds, "reason": ""})
+        rows.append({**_row(stage.name, WORDS[outcome.how], start), "seconds": outcome.seconds})
         before = [state]
         if outcome.how != "unchanged":
             unchanged = set()
+
+
+def _row(stage: str, state: str, start: float | None, reason: str = "") -> dict[str, Any]:
+    seconds = None if start is None else round(time.monotonic() - start, 1)
+    return {"stage": stage, "state": state, "seconds": seconds, "reason": reason}
