@@ -41,7 +41,7 @@ def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | No
     Args:
         asked: what started the run; it begins the run's name.
         retries: further attempts of a failed stage. Stages are deterministic: useful where a network is involved.
-        limit_minutes: a stage that runs longer is ended and counts as failed.
+        limit_minutes: a stage that runs longer is ended and counts as failed; 0 or nothing: no limit.
 
     Raises:
         RunLockedError, PreflightError, ParamsError: nothing was started.
@@ -52,7 +52,7 @@ def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | No
         preflight()
         rows: list[dict[str, Any]] = []
         try:
-            run_chain(rows, retries, None if limit_minutes is None else 60 * limit_minutes)
+            run_chain(rows, retries, limit_minutes)
         except RunCancelledError as cancelled:
             return Cancelled(message=str(cancelled))
         finally:
@@ -66,22 +66,25 @@ def unseen(difference: Difference) -> set[str]:
     return {"ingest"} if any("://" in row["source"] for row in changed) else set()
 
 
-def run_chain(rows: list[dict[str, Any]], retries: int, limit: float | None, forced: Collection[str] = ()) -> None:
+def run_chain(
+    rows: list[dict[str, Any]], retries: int, limit_minutes: float | None, forced: Collection[str] = ()
+) -> None:
     """Call the tasks one after the other; `rows` gets one line per stage, also of those that were not reached.
 
-    The stages named `forced` run even when nothing they read has changed; `limit` is in seconds, for each stage.
+    The stages named `forced` run even when nothing they read has changed; `limit_minutes` is for each stage.
 
     Raises:
         StageFailedError, RunCancelledError: the stages after that one were not started.
     """
     try:
-        _call(rows, retries, limit, forced)
+        _call(rows, retries, limit_minutes, forced)
     finally:
         rows += [_row(stage.name, "not run", None) for stage in CHAIN[len(rows) :]]
 
 
-def _call(rows: list[dict[str, Any]], retries: int, limit: float | None, forced: Collection[str]) -> None:
+def _call(rows: list[dict[str, Any]], retries: int, limit_minutes: float | None, forced: Collection[str]) -> None:
     before: list[State[Outcome]] = []
+    limit = 60 * limit_minutes if limit_minutes else None
     unchanged = set(unchanged_stages())
     for stage in CHAIN:
         need: Need = "force" if stage.name in forced else "none" if stage.name in unchanged else "ask"

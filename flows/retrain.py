@@ -54,7 +54,7 @@ def retrain(
         force: a stage to run even when nothing it reads has changed; the run then never ends as Skipped.
         overrides: values of params.yaml for this run, as in `dvc exp run -S`: `train.rank=8`. They are committed when
             the challenger wins, and taken back when it does not.
-        limit_minutes: a stage that runs longer is ended and counts as failed.
+        limit_minutes: a stage that runs longer is ended and counts as failed; 0 or nothing: no limit.
 
     Raises:
         RunLockedError, PreflightError, ParamsError, SourceError: nothing was started.
@@ -98,7 +98,7 @@ def _rename(name: str) -> None:
 def _stages(forced: set[str], limit_minutes: float | None) -> None:
     rows: list[dict[str, Any]] = []
     try:
-        run_chain(rows, 0, None if limit_minutes is None else 60 * limit_minutes, forced)
+        run_chain(rows, 0, limit_minutes, forced)
     finally:
         create_table_artifact(table=rows, key="stages", description="What each stage did")
 

@@ -1,4 +1,4 @@
-"""The table of a run's stages."""
+"""The table of a run's stages, and how long each may take."""
 
 from typing import Any
 
@@ -58,3 +58,11 @@ def test_every_stage_has_its_line_however_the_run_ends(
         {"stage": "train", "state": state, "seconds": 7.0, "reason": reason},
         {"stage": "evaluate", "state": "not run", "seconds": None, "reason": ""},
     ]
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(None, None), (0, None), (1.5, 90)])
+def test_no_minutes_are_no_limit(monkeypatch: pytest.MonkeyPatch, minutes: float | None, seconds: float | None) -> None:
+    """0 would end every stage at once, which nobody means."""
+    stages = chain(monkeypatch)
+    run_chain([], 0, minutes)
+    assert [stage.limits for stage in stages] == [[seconds]] * 3
