@@ -1,5 +1,9 @@
 """What a person sees who made a mistake: one message, an exit code, nothing half-written."""
 
+import json
+import urllib.request
+from typing import Any
+
 import pytest
 from house.doors import STAGES
 
@@ -17,9 +21,25 @@ def flow_fails(project: Project, *says: str) -> dict[str, str]:
     return states
 
 
-def test_a_failing_stage_stops_the_chain_with_its_reason(broken: Project) -> None:
+def newest(server: str, what: str) -> dict[str, Any]:
+    """The flow or task run that ended last on the server."""
+    body = json.dumps({"sort": "END_TIME_DESC", "limit": 1}).encode()
+    request = urllib.request.Request(f"{server}/{what}/filter", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        (found,) = json.load(answer)
+    return dict(found)
+
+
+def test_a_failing_stage_stops_the_chain_with_its_reason(broken: Project, server: str) -> None:
+    """People read the reason where it failed: at the command, on the task's page, on the run's."""
+    broken.environment["PREFECT_API_URL"] = server
     broken.set("validate.min_images", 500)
-    states = flow_fails(broken, "validate: 12 valid pictures, fewer than validate.min_images = 500")
+    reason = "12 valid pictures, fewer than validate.min_images = 500"
+    states = flow_fails(broken, f"validate: {reason}")
+    task, run = newest(server, "task_runs"), newest(server, "flow_runs")
+    assert (task["name"], run["id"]) == ("validate", task["flow_run_id"])
+    assert reason in task["state"]["message"]
+    assert f"validate: {reason}" in run["state"]["message"]
     assert states == {"ingest": "Completed", "validate": "Failed"}
     made = {path.name for path in (broken.root / "data").iterdir() if path.is_dir()}
     assert made & set(STAGES) == {"ingest"}
