@@ -1,5 +1,6 @@
 """Runs whose process died: marked by the next start or by the server, and somebody is told."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -8,7 +9,8 @@ import pytest
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Running, State
 
@@ -16,6 +18,7 @@ from flows import automations, notify
 from flows.orphans import MESSAGE, SILENT, mark_orphans
 from flows.preflight import PreflightError
 from orchestration.nightly import listener
+from orchestration.service import START, wait_until
 
 pytestmark = pytest.mark.slow  # a Prefect server
 
@@ -73,3 +76,21 @@ def test_the_automation_tells_through_the_block_that_the_setting_names(
     (only,) = client.read_automations_by_name(automations.NAME)
     assert [action.type for action in only.actions] == ["change-flow-run-state", "send-notification"]
     client.delete_automation(only.id)
+
+
+def test_the_server_tells_by_itself_of_a_run_without_heartbeats(client: SyncPrefectClient) -> None:
+    """One heartbeat, then none."""
+    with listener() as (address, heard):
+        hook = Webhook(name="nights", url=address, json_data={"event": "{{subject}}", "text": "{{body}}"})
+        made = client.create_automation(automations.heartbeat_automation(4, hook.save("silent-runs")))
+        run = client.create_flow_run(retrain, name="silent")
+        client.set_flow_run_state(run.id, Running(), force=True)
+        time.sleep(3)  # the server's triggers learn of the automation
+        emit_event("prefect.flow-run.heartbeat", resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"})
+        wait_until(lambda: bool(heard), START, "nobody was told")
+    client.delete_automation(made)
+    message = f"{SILENT} for 12 s: its process or its machine is gone"
+    assert heard == [{"event": "anime-lora failed", "text": f"silent: {message}"}]
+    state = client.read_flow_run(run.id).state
+    assert state is not None
+    assert (state.type, state.message) == (StateType.CRASHED, message)
