@@ -60,7 +60,8 @@ class Progress:
 
     def _print(self) -> None:
         extra = "".join(f", {key} {value}" for key, value in self._values.items())
-        print(f"{self.description}: {self.done}/{self.total}, about {self._eta():.0f} s left{extra}", flush=True)
+        left = f", about {self._eta():.0f} s left" if self.done > self._first else ""
+        print(f"{self.description}: {self.done}/{self.total}{left}{extra}", flush=True)
 
     def _write(self) -> None:
         self._file = time.monotonic()
