@@ -11,7 +11,7 @@ from prefect.settings import Settings
 from prefect.settings.legacy import _get_valid_setting_names
 from ruamel.yaml import YAML
 
-from flows.home import LONG_LIVED
+from flows.home import HEARTBEAT, LONG_LIVED
 
 KEYS = {
     "build", "command", "depends_on", "environment", "healthcheck", "image", "ports", "restart", "stop_grace_period",
@@ -27,6 +27,7 @@ def document(name: str) -> dict[str, Any]:
 
 COMPOSE = document("compose.yaml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DEPLOYMENTS: dict[str, dict[str, Any]] = {one["name"]: one for one in document("prefect.yaml")["deployments"]}
 
 
 def command_lines(command: list[str]) -> list[list[str]]:
@@ -98,7 +99,12 @@ def test_the_image_holds_what_its_installation_reads() -> None:
 
 
 def test_the_deployments_name_the_pools_that_compose_makes() -> None:
-    pools = {one["name"]: one["work_pool"]["name"] for one in document("prefect.yaml")["deployments"]}
     worker = SERVICES["worker"]["command"]
-    assert pools["nightly-process"] == worker[worker.index("--pool") + 1]
-    assert all(one["entrypoint"] == "flows/retrain.py:retrain" for one in document("prefect.yaml")["deployments"])
+    assert DEPLOYMENTS["nightly-process"]["work_pool"]["name"] == worker[worker.index("--pool") + 1]
+    assert all(one["entrypoint"] == "flows/retrain.py:retrain" for one in DEPLOYMENTS.values())
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_run_of_a_pool_beats_as_often_as_the_automation_expects(name: str) -> None:
+    assert HEARTBEAT.items() <= DEPLOYMENTS[name]["work_pool"]["job_variables"]["env"].items()
+    assert HEARTBEAT.items() <= SERVICES["setup"]["environment"].items(), "it installs the automation"
