@@ -1,8 +1,10 @@
 """compose.yaml, the Dockerfile and prefect.yaml, as far as can be checked without a container engine."""
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +75,15 @@ def test_no_password_is_written_down_and_only_this_machine_sees_the_server() -> 
     assert passwords
     assert all(value.startswith("${POSTGRES_PASSWORD:?") for value in passwords)
     assert [port for s in SERVICES.values() for port in s.get("ports", [])] == ["127.0.0.1:4200:4200"]
+
+
+def test_every_setting_that_compose_asks_for_is_written_by_the_commands_at_its_head(tmp_path: Path) -> None:
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    commands = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   echo ")]
+    subprocess.run(["bash", "-euc", "\n".join(commands)], cwd=tmp_path, check=True)
+    written = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
+    assert written["RUN_AS"] == f"{os.getuid()}:{os.getgid()}"
+    assert set(re.findall(r"\$\{(\w+)", text)) == set(written)
 
 
 @pytest.mark.slow
