@@ -9,6 +9,6 @@ RUN apt-get update \
 WORKDIR /project
 COPY pyproject.toml constraints.txt README.md ./
 COPY anime_lora anime_lora
-RUN pip install --no-cache-dir --constraint constraints.txt --editable '.[dask]'
+RUN pip install --no-cache-dir --constraint constraints.txt --editable '.[dask,s3]'
 
 CMD ["python", "-m", "flows", "serve"]

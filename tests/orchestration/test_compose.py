@@ -14,13 +14,15 @@ from prefect.settings.legacy import _get_valid_setting_names
 from ruamel.yaml import YAML
 
 from flows.home import HEARTBEAT, LONG_LIVED
+from flows.notify import SETTING
 
 KEYS = {
-    "build", "command", "depends_on", "environment", "healthcheck", "image", "ports", "restart", "stop_grace_period",
-    "user", "volumes", "working_dir",
+    "build", "command", "depends_on", "env_file", "environment", "healthcheck", "image", "ports", "restart",
+    "stop_grace_period", "user", "volumes", "working_dir",
 }  # fmt: skip
 """Of the Compose specification; a mistyped key would be refused by the engine."""
-OTHERS = {"ANIME_LORA_FOLDER", "DO_NOT_TRACK", "HOME"}
+GIT = {f"GIT_{who}_{what}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+OTHERS = {"ANIME_LORA_FOLDER", SETTING, "DO_NOT_TRACK", "HOME", *GIT}
 
 
 def document(name: str) -> dict[str, Any]:
@@ -77,13 +79,25 @@ def test_no_password_is_written_down_and_only_this_machine_sees_the_server() -> 
     assert [port for s in SERVICES.values() for port in s.get("ports", [])] == ["127.0.0.1:4200:4200"]
 
 
-def test_every_setting_that_compose_asks_for_is_written_by_the_commands_at_its_head(tmp_path: Path) -> None:
+def test_the_commands_at_its_head_write_every_setting_that_compose_asks_for(tmp_path: Path) -> None:
     text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
     commands = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   echo ")]
-    subprocess.run(["bash", "-euc", "\n".join(commands)], cwd=tmp_path, check=True)
+    own = {"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "user.name", "GIT_CONFIG_VALUE_0": "Ann Lee",
+           "GIT_CONFIG_KEY_1": "user.email", "GIT_CONFIG_VALUE_1": "ann@example.org"}  # fmt: skip
+    subprocess.run(["bash", "-euc", "\n".join(commands)], cwd=tmp_path, env={**os.environ, **own}, check=True)
     written = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
-    assert written["RUN_AS"] == f"{os.getuid()}:{os.getgid()}"
-    assert set(re.findall(r"\$\{(\w+)", text)) == set(written)
+    assert {**written, "POSTGRES_PASSWORD": ""} == {
+        "POSTGRES_PASSWORD": "", "RUN_AS": f"{os.getuid()}:{os.getgid()}",
+        "COMMITTER": "Ann Lee", "COMMITTER_EMAIL": "ann@example.org",
+    }  # fmt: skip
+    assert set(re.findall(r"\$\{(\w+):\?", text)) | {"RUN_AS"} == set(written)
+
+
+def test_the_worker_knows_who_commits_whom_to_tell_and_the_secrets_of_a_remote() -> None:
+    worker = SERVICES["worker"]
+    assert GIT | {SETTING} <= set(worker["environment"])
+    assert worker["env_file"] == [{"path": ".env", "required": False}]
+    assert "[dask,s3]" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
