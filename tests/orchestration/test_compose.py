@@ -114,6 +114,31 @@ def test_every_command_exists_with_its_options(line: list[str]) -> None:
     assert all(option in ran.stdout for option in words if option.startswith("--"))
 
 
+def test_git_in_the_image_knows_who_commits_and_works_in_a_folder_of_another_owner(tmp_path: Path) -> None:
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    bare = {
+        "GIT_CONFIG_SYSTEM": str(tmp_path / "gitconfig"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "PATH": os.environ["PATH"],
+    }
+
+    def git(line: str) -> str:
+        return subprocess.run(line.split(), cwd=tmp_path, env=bare, check=True, capture_output=True, text=True).stdout
+
+    for line in re.findall(r"^RUN (git config .+)$", image, re.M):
+        git(line)
+    assert git("git var GIT_COMMITTER_IDENT").startswith("anime-lora <anime-lora@localhost>")
+    assert git("git config --get-all safe.directory").split() == ["/project"]
+
+
+def test_a_container_runs_as_the_owner_of_the_folder_and_tells_whom_it_is_told_to() -> None:
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert image.index("ARG RUN_AS=") < image.index("USER ${RUN_AS}") > image.rindex("RUN ")
+    assert SERVICES["worker"]["build"]["args"] == {"RUN_AS": "${RUN_AS:-1000:1000}"}
+    for kind in ("docker", "kubernetes"):
+        assert SETTING in DEPLOYMENTS[f"nightly-{kind}"]["work_pool"]["job_variables"]["env"]
+
+
 def test_the_image_holds_what_its_installation_reads() -> None:
     """Every file the Dockerfile copies exists and is let through by .dockerignore."""
     let = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
