@@ -1,14 +1,18 @@
 """compose.yaml, the Dockerfile and prefect.yaml, as far as can be checked without a container engine."""
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from house.doors import ROOT
+from prefect.deployments.steps import run_shell_script
+from prefect.deployments.steps.pull import agit_clone
 from prefect.settings import Settings
 from prefect.settings.legacy import _get_valid_setting_names
 from ruamel.yaml import YAML
@@ -158,3 +162,24 @@ def test_the_deployments_name_the_pools_that_compose_makes() -> None:
 def test_a_run_of_a_pool_beats_as_often_as_the_automation_expects(name: str) -> None:
     assert HEARTBEAT.items() <= DEPLOYMENTS[name]["work_pool"]["job_variables"]["env"].items()
     assert HEARTBEAT.items() <= SERVICES["setup"]["environment"].items(), "it installs the automation"
+
+
+@pytest.mark.parametrize("commits", [1, 3])
+def test_a_pod_s_clone_knows_every_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits: int) -> None:
+    """The steps of the Kubernetes deployment before the data, on a repository of ours."""
+    (tmp_path / "origin").mkdir()
+    (tmp_path / "pod").mkdir()
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    git = partial(subprocess.run, cwd=tmp_path / "origin", check=True, capture_output=True, text=True)
+    git(["git", "init", "-q", "-b", "main"])
+    for number in range(commits):
+        git(["git", *who, "commit", "-q", "--allow-empty", "-m", str(number)])
+        git(["git", "tag", f"anime-lora@v{number}.0.0"])
+    monkeypatch.chdir(tmp_path / "pod")
+    cloning, fetching, _ = (step for one in DEPLOYMENTS["nightly-kubernetes"]["pull"] for step in one.values())
+    made = asyncio.run(agit_clone(f"file://{tmp_path}/origin", cloning["branch"]))
+    clone = tmp_path / "pod" / made["directory"]
+    asyncio.run(run_shell_script(fetching["script"], str(clone)))
+    assert len(git(["git", "tag"], cwd=clone).stdout.split()) == commits
+    assert git(["git", "rev-list", "--count", "HEAD"], cwd=clone).stdout.strip() == str(commits)
+    assert git(["git", "branch", "--show-current"], cwd=clone).stdout.strip() == "main"
