@@ -19,8 +19,9 @@ COPY anime_lora anime_lora
 RUN pip install --no-cache-dir --constraint constraints.txt --editable '.[dask,s3]'
 
 # As the owner of the mounted folder, so that what a run writes is theirs; a pod clones into /project instead.
+# That user owns nothing else, so home and the server's pages lie in /tmp.
 RUN chmod 1777 /project
-ENV HOME=/tmp
+ENV HOME=/tmp PREFECT_SERVER_UI_STATIC_DIRECTORY=/tmp/prefect-ui
 ARG RUN_AS=1000:1000
 USER ${RUN_AS}
 

@@ -138,6 +138,8 @@ def test_git_in_the_image_knows_who_commits_and_works_in_a_folder_of_another_own
 def test_a_container_runs_as_the_owner_of_the_folder_and_tells_whom_it_is_told_to() -> None:
     image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert image.index("ARG RUN_AS=") < image.index("USER ${RUN_AS}") > image.rindex("RUN ")
+    settings = dict(re.findall(r"(\w+)=(\S+)", "".join(re.findall(r"^ENV (.+)$", image, re.M))))
+    assert all(settings[name].startswith("/tmp") for name in ("HOME", "PREFECT_SERVER_UI_STATIC_DIRECTORY"))
     assert SERVICES["worker"]["build"]["args"] == {"RUN_AS": "${RUN_AS:-1000:1000}"}
     for kind in ("docker", "kubernetes"):
         assert SETTING in DEPLOYMENTS[f"nightly-{kind}"]["work_pool"]["job_variables"]["env"]
