@@ -14,7 +14,7 @@ from house.doors import STAGES
 
 from orchestration import browser
 from orchestration.project import Project
-from orchestration.service import RUN, Process, Service, alive, kill, wait_until
+from orchestration.service import RUN, START, Process, Service, alive, kill, wait_until
 
 pytestmark = pytest.mark.slow
 ENDLESS = ["train.epochs=100000"]
@@ -94,8 +94,10 @@ def test_a_cancelled_run_leaves_no_process_and_the_next_one_succeeds(services: S
     run = nightly.ask(reason="to be cancelled", overrides=ENDLESS)
     nightly.until_training()
     if way == "command":
-        nightly.command("prefect", "flow-run", "cancel", run)
+        asking = nightly.start("prefect", "flow-run", "cancel", run)
+        wait_until(lambda: nightly.run(run)["state_type"] != "RUNNING", START, "the command did nothing", nightly.log)
         gone(nightly)
+        assert asking.wait(60) == 0
     else:
         cancel(nightly, run)
     assert nightly.wait(run)["state_type"] == "CANCELLED"
