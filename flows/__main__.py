@@ -91,10 +91,16 @@ def rollback(reason: Annotated[str, typer.Option(help="why; it is kept in models
 
 @app.command()
 def serve(
-    cron: Annotated[str | None, typer.Option(help='when, such as "0 3 * * *"; without it only on request')] = None,
+    cron: Annotated[
+        str | None,
+        typer.Option(help='when, such as "0 3 * * *"; without it only on request: the schedule there was goes'),
+    ] = None,
     timezone: Annotated[str | None, typer.Option(help="of --cron, such as Europe/Berlin; else this machine's")] = None,
 ) -> None:
-    """Run the nightly deployment from this folder: by its schedule, and when asked in the UI; Ctrl-C ends it."""
+    """Run the nightly deployment from this folder: by its schedule, and when asked in the UI; Ctrl-C ends it.
+
+    The schedule outlives this process. One that was paused in the UI stays paused until it is resumed there.
+    """
     with failing_shortly():
         preflight()
         server = home.require_server()

@@ -1,24 +1,32 @@
 """compose.yaml, the Dockerfile and prefect.yaml, as far as can be checked without a container engine."""
 
+import asyncio
+import os
 import re
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from house.doors import ROOT
+from prefect.deployments.steps import run_shell_script
+from prefect.deployments.steps.pull import agit_clone
 from prefect.settings import Settings
 from prefect.settings.legacy import _get_valid_setting_names
 from ruamel.yaml import YAML
 
-from flows.home import LONG_LIVED
+from flows.home import HEARTBEAT, LONG_LIVED
+from flows.notify import SETTING
 
 KEYS = {
-    "build", "command", "depends_on", "environment", "healthcheck", "image", "ports", "restart", "stop_grace_period",
-    "user", "volumes", "working_dir",
+    "build", "command", "depends_on", "env_file", "environment", "healthcheck", "image", "ports", "restart",
+    "stop_grace_period", "user", "volumes", "working_dir",
 }  # fmt: skip
 """Of the Compose specification; a mistyped key would be refused by the engine."""
-OTHERS = {"ANIME_LORA_FOLDER", "DO_NOT_TRACK", "HOME"}
+GIT = {f"GIT_{who}_{what}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+OTHERS = {"ANIME_LORA_FOLDER", SETTING, "DO_NOT_TRACK", "HOME", *GIT}
 
 
 def document(name: str) -> dict[str, Any]:
@@ -27,6 +35,7 @@ def document(name: str) -> dict[str, Any]:
 
 COMPOSE = document("compose.yaml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DEPLOYMENTS: dict[str, dict[str, Any]] = {one["name"]: one for one in document("prefect.yaml")["deployments"]}
 
 
 def command_lines(command: list[str]) -> list[list[str]]:
@@ -74,6 +83,27 @@ def test_no_password_is_written_down_and_only_this_machine_sees_the_server() -> 
     assert [port for s in SERVICES.values() for port in s.get("ports", [])] == ["127.0.0.1:4200:4200"]
 
 
+def test_the_commands_at_its_head_write_every_setting_that_compose_asks_for(tmp_path: Path) -> None:
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    commands = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   echo ")]
+    own = {"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "user.name", "GIT_CONFIG_VALUE_0": "Ann Lee",
+           "GIT_CONFIG_KEY_1": "user.email", "GIT_CONFIG_VALUE_1": "ann@example.org"}  # fmt: skip
+    subprocess.run(["bash", "-euc", "\n".join(commands)], cwd=tmp_path, env={**os.environ, **own}, check=True)
+    written = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
+    assert {**written, "POSTGRES_PASSWORD": ""} == {
+        "POSTGRES_PASSWORD": "", "RUN_AS": f"{os.getuid()}:{os.getgid()}",
+        "COMMITTER": "Ann Lee", "COMMITTER_EMAIL": "ann@example.org",
+    }  # fmt: skip
+    assert set(re.findall(r"\$\{(\w+):\?", text)) | {"RUN_AS"} == set(written)
+
+
+def test_the_worker_knows_who_commits_whom_to_tell_and_the_secrets_of_a_remote() -> None:
+    worker = SERVICES["worker"]
+    assert GIT | {SETTING} <= set(worker["environment"])
+    assert worker["env_file"] == [{"path": ".env", "required": False}]
+    assert "[dask,s3]" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("line", PYTHON, ids=lambda line: " ".join(line)[:60])
 def test_every_command_exists_with_its_options(line: list[str]) -> None:
@@ -88,6 +118,33 @@ def test_every_command_exists_with_its_options(line: list[str]) -> None:
     assert all(option in ran.stdout for option in words if option.startswith("--"))
 
 
+def test_git_in_the_image_knows_who_commits_and_works_in_a_folder_of_another_owner(tmp_path: Path) -> None:
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    bare = {
+        "GIT_CONFIG_SYSTEM": str(tmp_path / "gitconfig"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "PATH": os.environ["PATH"],
+    }
+
+    def git(line: str) -> str:
+        return subprocess.run(line.split(), cwd=tmp_path, env=bare, check=True, capture_output=True, text=True).stdout
+
+    for line in re.findall(r"^RUN (git config .+)$", image, re.M):
+        git(line)
+    assert git("git var GIT_COMMITTER_IDENT").startswith("anime-lora <anime-lora@localhost>")
+    assert git("git config --get-all safe.directory").split() == ["/project"]
+
+
+def test_a_container_runs_as_the_owner_of_the_folder_and_tells_whom_it_is_told_to() -> None:
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert image.index("ARG RUN_AS=") < image.index("USER ${RUN_AS}") > image.rindex("RUN ")
+    settings = dict(re.findall(r"(\w+)=(\S+)", "".join(re.findall(r"^ENV (.+)$", image, re.M))))
+    assert all(settings[name].startswith("/tmp") for name in ("HOME", "PREFECT_SERVER_UI_STATIC_DIRECTORY"))
+    assert SERVICES["worker"]["build"]["args"] == {"RUN_AS": "${RUN_AS:-1000:1000}"}
+    for kind in ("docker", "kubernetes"):
+        assert SETTING in DEPLOYMENTS[f"nightly-{kind}"]["work_pool"]["job_variables"]["env"]
+
+
 def test_the_image_holds_what_its_installation_reads() -> None:
     """Every file the Dockerfile copies exists and is let through by .dockerignore."""
     let = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
@@ -98,7 +155,33 @@ def test_the_image_holds_what_its_installation_reads() -> None:
 
 
 def test_the_deployments_name_the_pools_that_compose_makes() -> None:
-    pools = {one["name"]: one["work_pool"]["name"] for one in document("prefect.yaml")["deployments"]}
     worker = SERVICES["worker"]["command"]
-    assert pools["nightly-process"] == worker[worker.index("--pool") + 1]
-    assert all(one["entrypoint"] == "flows/retrain.py:retrain" for one in document("prefect.yaml")["deployments"])
+    assert DEPLOYMENTS["nightly-process"]["work_pool"]["name"] == worker[worker.index("--pool") + 1]
+    assert all(one["entrypoint"] == "flows/retrain.py:retrain" for one in DEPLOYMENTS.values())
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_run_of_a_pool_beats_as_often_as_the_automation_expects(name: str) -> None:
+    assert HEARTBEAT.items() <= DEPLOYMENTS[name]["work_pool"]["job_variables"]["env"].items()
+    assert HEARTBEAT.items() <= SERVICES["setup"]["environment"].items(), "it installs the automation"
+
+
+@pytest.mark.parametrize("commits", [1, 3])
+def test_a_pod_s_clone_knows_every_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits: int) -> None:
+    """The steps of the Kubernetes deployment before the data, on a repository of ours."""
+    (tmp_path / "origin").mkdir()
+    (tmp_path / "pod").mkdir()
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    git = partial(subprocess.run, cwd=tmp_path / "origin", check=True, capture_output=True, text=True)
+    git(["git", "init", "-q", "-b", "main"])
+    for number in range(commits):
+        git(["git", *who, "commit", "-q", "--allow-empty", "-m", str(number)])
+        git(["git", "tag", f"anime-lora@v{number}.0.0"])
+    monkeypatch.chdir(tmp_path / "pod")
+    cloning, fetching, _ = (step for one in DEPLOYMENTS["nightly-kubernetes"]["pull"] for step in one.values())
+    made = asyncio.run(agit_clone(f"file://{tmp_path}/origin", cloning["branch"]))
+    clone = tmp_path / "pod" / made["directory"]
+    asyncio.run(run_shell_script(fetching["script"], str(clone)))
+    assert len(git(["git", "tag"], cwd=clone).stdout.split()) == commits
+    assert git(["git", "rev-list", "--count", "HEAD"], cwd=clone).stdout.strip() == str(commits)
+    assert git(["git", "branch", "--show-current"], cwd=clone).stdout.strip() == "main"

@@ -14,10 +14,12 @@ from house.doors import STAGES
 
 from orchestration import browser
 from orchestration.project import Project
-from orchestration.service import RUN, Process, Service, alive, kill, wait_until
+from orchestration.service import RUN, START, Process, Service, alive, kill, wait_until
 
 pytestmark = pytest.mark.slow
 ENDLESS = ["train.epochs=100000"]
+LONG = ["train.epochs=60"]
+"""Long enough to be killed after the first checkpoint, short enough to be finished by the next run."""
 GONE = 10.0
 """Seconds after which no process of a cancelled stage may live."""
 
@@ -49,6 +51,20 @@ def gone(nightly: Service) -> None:
     asked = time.monotonic()
     wait_until(lambda: not nightly.workers(), GONE, "a process of the stage lives", nightly.log)
     print(f"no process of the stage {time.monotonic() - asked:.1f} s after the cancel")
+
+
+def said(nightly: Service, run: str) -> str:
+    """The run's whole log, as its page shows it."""
+    lines: list[str] = []
+    only = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
+    while page := nightly.api("logs/filter", {**only, "offset": len(lines)}):
+        lines += [one["message"] for one in page]
+    return "\n".join(lines)
+
+
+def checkpoints(nightly: Service) -> set[Path]:
+    """Every checkpoint there is; those of other values lie in other folders."""
+    return set((nightly.project.root / ".cache").rglob("checkpoints/step-*"))
 
 
 def test_a_run_of_the_schedule_completes_with_its_artifacts(services: Services) -> None:
@@ -94,8 +110,10 @@ def test_a_cancelled_run_leaves_no_process_and_the_next_one_succeeds(services: S
     run = nightly.ask(reason="to be cancelled", overrides=ENDLESS)
     nightly.until_training()
     if way == "command":
-        nightly.command("prefect", "flow-run", "cancel", run)
+        asking = nightly.start("prefect", "flow-run", "cancel", run)
+        wait_until(lambda: nightly.run(run)["state_type"] != "RUNNING", START, "the command did nothing", nightly.log)
         gone(nightly)
+        assert asking.wait(60) == 0
     else:
         cancel(nightly, run)
     assert nightly.wait(run)["state_type"] == "CANCELLED"
@@ -136,19 +154,23 @@ def test_a_run_by_hand_is_cancelled_too(services: Services) -> None:
 
 def test_a_server_killed_under_a_run_comes_back_and_the_next_run_finishes(services: Services) -> None:
     nightly = services.nightly
-    run = nightly.ask(reason="loses its server", overrides=["train.epochs=40"])
+    longer = ["train.epochs=40"]
+    run = nightly.ask(reason="loses its server", overrides=longer)
     nightly.until_training()
     kill(services.server)
     services.server = nightly.server()
     print(f"the run that lost its server ended as {nightly.wait(run)['state_name']}")
-    assert nightly.wait(nightly.ask(force="evaluate"))["state_type"] == "COMPLETED"
+    assert nightly.wait(nightly.ask(force="evaluate", overrides=longer))["state_type"] == "COMPLETED"
 
 
-def test_a_run_whose_process_died_is_marked_crashed_by_the_next_start(services: Services) -> None:
+def test_a_run_whose_process_died_is_marked_crashed_by_the_next_start_and_goes_on_in_the_next_run(
+    services: Services,
+) -> None:
     """Runner, run and stage die at once, as when the machine goes down."""
     nightly = services.nightly
-    run = nightly.ask(reason="dies", overrides=ENDLESS)
-    nightly.until_training()
+    before = checkpoints(nightly)
+    run = nightly.ask(reason="dies", overrides=LONG)
+    wait_until(lambda: bool(checkpoints(nightly) - before), RUN, "no checkpoint", nightly.log)
     dying = nightly.processes()
     for process in (*dying, services.runner):
         process.send_signal(signal.SIGKILL)
@@ -159,7 +181,9 @@ def test_a_run_whose_process_died_is_marked_crashed_by_the_next_start(services: 
     assert (ended["state_type"], "killed" in ended["state"]["message"]) == ("CRASHED", True)
     only = {"flow_runs": {"id": {"any_": [run]}}}
     assert "RUNNING" not in {one["state_type"] for one in nightly.api("task_runs/filter", only)}
-    assert nightly.wait(nightly.ask(force="evaluate"))["state_type"] == "COMPLETED"
+    again = nightly.ask(overrides=LONG)
+    assert nightly.wait(again)["state_type"] == "COMPLETED"
+    assert "going on from step" in said(nightly, again)
 
 
 def test_one_heartbeat_automation_is_on_the_server_however_often_it_is_installed(services: Services) -> None:
