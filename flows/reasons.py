@@ -11,6 +11,7 @@ from anime_lora.dataset import watch
 from anime_lora.params.document import load_params, read_document
 from anime_lora.params.retrain import Retrain
 from flows import history
+from flows.commands import git, succeeds
 from flows.why import LOCK, SHOWN, code_changes, param_changes
 
 Stage = Literal["ingest", "validate", "resize", "organize", "train", "validate-sample", "evaluate"]
@@ -48,11 +49,15 @@ def look(force: str | None, overrides: list[str]) -> Work:
     return Work(False, waiting, found, rows)
 
 
-def setting_changes(lock: Path = LOCK) -> list[str]:
-    """Parameters and stages' code that differ from those of the last run."""
-    if not lock.is_file():
+def setting_changes() -> list[str]:
+    """Parameters and stages' code that differ from those of the last decision.
+
+    Its commit says which they were: dvc.lock in the folder goes on with every stage, also when the night then fails.
+    """
+    commit = git("log", "-1", "--format=%H", "--", str(history.HISTORY)).strip()
+    if not commit or not succeeds("git", "cat-file", "-e", f"{commit}:{LOCK}"):
         return ["first run"]
-    stages = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"]
+    stages = YAML(typ="safe", pure=True).load(git("show", f"{commit}:{LOCK}"))["stages"]
     return [*param_changes(stages, read_document(paths.PARAMS)), *code_changes(stages)]
 
 

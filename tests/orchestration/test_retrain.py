@@ -139,6 +139,16 @@ def test_a_failing_stage_ends_the_night_and_the_next_one_takes_its_pictures(nigh
     assert nightly.history()[-1]["version"] == "v3.0.0", "a version that was rolled back is not given again"
 
 
+def test_a_setting_whose_night_failed_after_training_is_judged_by_the_next(nightly: Nightly) -> None:
+    """No picture is new and dvc.lock already has the setting: the LoRA still waits for a decision."""
+    nightly.set("train.rank", 3)
+    nightly.commit("Train a larger LoRA")
+    assert "failed: evaluate: nobody looks" in night(nightly, new=0, check=False, quality=-0.1, blind=True)
+    assert "Rejected" in night(nightly, new=0, quality=-0.1)
+    assert nightly.history()[-1]["why"] == "train.rank 2 → 3"
+    assert "Skipped: no new data" in night(nightly, new=0)
+
+
 def test_a_remote_out_of_reach_ends_the_night_in_one_line_before_it_trains(nightly: Nightly) -> None:
     """The next night, with the remote back, takes the same picture."""
     config = nightly.root / ".dvc" / "config"
