@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from anime_lora import paths
 from anime_lora.files import write_jsonl
-from flows import champion, history, overrides, registry
+from flows import champion, history, overrides, registry, upstream
 from flows.commands import dvc, git, succeeds
 from flows.judgement import Verdict
 from flows.preflight import remote
@@ -88,29 +88,14 @@ def tag_and_send() -> None:
     standing = history.line_of_champions(history.read())
     if standing:
         registry.mark(str(standing[-1].version), standing[-1].reason)
-    send()
-
-
-def send() -> None:
-    """`git push` of the branch and its annotated tags; nothing without a remote.
-
-    Raises:
-        CommandFailedError: the remote refuses, for example because somebody else pushed.
-    """
-    remotes = git("remote").split()
-    cure = "`git pull --rebase`, then run again (a conflict in dvc.lock: keep either side, `dvc repro` makes it anew)"
-    if succeeds("git", "rev-parse", "--verify", "--quiet", "@{upstream}"):
-        git("push", "--quiet", "--follow-tags", cure=cure)
-    elif remotes:
-        name = "origin" if "origin" in remotes else remotes[0]
-        git("push", "--quiet", "--follow-tags", "--set-upstream", name, "HEAD", cure=cure)
+    upstream.send()
 
 
 def settle() -> None:
     """Clear up after a run that was killed: what it did not commit is put back, what it did not send is sent."""
     undo()
     standing = history.line_of_champions(history.read())
-    if standing and (not registry.marked(str(standing[-1].version)) or waiting()):
+    if standing and (not registry.marked(str(standing[-1].version)) or upstream.waiting()):
         tag_and_send()
 
 
@@ -124,12 +109,6 @@ def undo() -> None:
     if git("status", "--porcelain", "--untracked-files=all", "--", *map(str, MODELS)):
         put_back(history.HISTORY, SOURCES)
         champion.restore()
-
-
-def waiting() -> bool:
-    """Whether commits wait for `git push`."""
-    upstream = succeeds("git", "rev-parse", "--verify", "--quiet", "@{upstream}")
-    return upstream and git("rev-list", "--count", "@{upstream}..HEAD").strip() != "0"
 
 
 def show(entry: history.Entry) -> None:

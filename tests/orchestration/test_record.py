@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import reasons
+from flows import reasons, record
+from flows.commands import CommandFailedError
 from orchestration.clone import Clone
 
 
@@ -29,3 +30,21 @@ def test_a_setting_is_due_until_a_decision_is_committed_with_it(clone: Clone) ->
     assert reasons.setting_changes() == ["train.rank 16 → 8"]
     clone.decide("rejected", "v1.0.0")
     assert reasons.setting_changes() == []
+
+
+def test_a_refused_push_sends_no_tag_and_after_a_rebase_the_tag_is_on_the_branch(clone: Clone) -> None:
+    """A tag of a commit that is on no branch would name a version nobody can reach."""
+    clone.decide("promoted", "v1.0.0")
+    record.settle()
+    sent = clone.sent("refs/tags")
+    assert sent == ["anime-lora#champion#1", "anime-lora@v1.0.0"]
+    clone.another("colleague").push("A better README")
+    clone.decide("promoted", "v2.0.0")
+    with pytest.raises(CommandFailedError, match="git pull --rebase"):
+        record.settle()
+    assert clone.sent("refs/tags") == sent
+    clone.git("pull", "--quiet", "--rebase")
+    record.settle()
+    assert clone.sent("refs/tags") == sorted([*sent, "anime-lora#champion#2", "anime-lora@v2.0.0"])
+    main = clone.git("--git-dir", "../origin.git", "rev-parse", "main")
+    assert clone.git("rev-parse", "anime-lora@v2.0.0^{}", "anime-lora#champion#2^{}").split() == [main, main]
