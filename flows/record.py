@@ -92,8 +92,16 @@ def tag_and_send() -> None:
 
 
 def settle() -> None:
-    """Clear up after a run that was killed: what it did not commit is put back, what it did not send is sent."""
+    """Start from what is committed here and pushed by others, and send what a killed run did not send.
+
+    Raises:
+        PreflightError: others pushed while commits of this folder waited.
+        CommandFailedError: DVC or Git refuses.
+    """
     undo()
+    if upstream.has_news():
+        put_back(LOCK, METRICS)  # a failed run's, which DVC knows to make anew
+        upstream.take_over()
     standing = history.line_of_champions(history.read())
     if standing and (not registry.marked(str(standing[-1].version)) or upstream.waiting()):
         tag_and_send()

@@ -1,7 +1,11 @@
-"""The branch and the one it follows on a remote: what waits here is sent, all of it or nothing."""
+"""The branch and the one it follows on a remote: what others pushed is taken over, what waits here is sent."""
 
-from flows.commands import git, succeeds
+import logging
 
+from flows.commands import CommandFailedError, git, succeeds
+from flows.preflight import PreflightError
+
+log = logging.getLogger("prefect.upstream")
 CURE = "`git pull --rebase`, then run again (a conflict in dvc.lock: keep either side, `dvc repro` makes it anew)"
 
 
@@ -10,9 +14,41 @@ def followed() -> bool:
     return succeeds("git", "rev-parse", "--verify", "--quiet", "@{upstream}")
 
 
+def has_news() -> bool:
+    """Ask the remote whether others pushed; one out of reach is a warning, since it may be back after training.
+
+    Raises:
+        PreflightError: they did, and commits of this folder wait too: a push would be refused after hours of training.
+    """
+    if not followed():
+        return False
+    try:
+        git("fetch", "--quiet")
+    except CommandFailedError as error:
+        log.warning("going on with the commits that are here: %s", error)
+    theirs = _count("HEAD..@{upstream}")
+    if theirs and waiting():
+        raise PreflightError(
+            f"others pushed {theirs} commits, and {_count('@{upstream}..HEAD')} of this folder are not sent: {CURE}"
+        )
+    return theirs > 0
+
+
+def take_over() -> None:
+    """Go on from what others pushed.
+
+    Raises:
+        CommandFailedError: they changed a file that is changed here too.
+    """
+    git(
+        "merge", "--quiet", "--ff-only", "@{upstream}",
+        cure="commit or stash what is changed here, `git pull --rebase`, then run again",
+    )  # fmt: skip
+
+
 def waiting() -> bool:
     """Whether commits wait for `git push`."""
-    return followed() and git("rev-list", "--count", "@{upstream}..HEAD").strip() != "0"
+    return followed() and _count("@{upstream}..HEAD") > 0
 
 
 def send() -> None:
@@ -27,3 +63,7 @@ def send() -> None:
     elif remotes:
         name = "origin" if "origin" in remotes else remotes[0]
         git("push", "--quiet", "--atomic", "--follow-tags", "--set-upstream", name, "HEAD", cure=CURE)
+
+
+def _count(commits: str) -> int:
+    return int(git("rev-list", "--count", commits))

@@ -1,11 +1,13 @@
 """What a night leaves in Git, and what the next one makes of it; Git is real, nothing is trained."""
 
+import logging
 from pathlib import Path
 
 import pytest
 
 from flows import reasons, record
 from flows.commands import CommandFailedError
+from flows.preflight import PreflightError
 from orchestration.clone import Clone
 
 
@@ -41,6 +43,8 @@ def test_a_refused_push_sends_no_tag_and_after_a_rebase_the_tag_is_on_the_branch
     clone.another("colleague").push("A better README")
     clone.decide("promoted", "v2.0.0")
     with pytest.raises(CommandFailedError, match="git pull --rebase"):
+        record.tag_and_send()
+    with pytest.raises(PreflightError, match=r"others pushed 1 commits, and 1 .* not sent: `git pull --rebase`"):
         record.settle()
     assert clone.sent("refs/tags") == sent
     clone.git("pull", "--quiet", "--rebase")
@@ -48,3 +52,33 @@ def test_a_refused_push_sends_no_tag_and_after_a_rebase_the_tag_is_on_the_branch
     assert clone.sent("refs/tags") == sorted([*sent, "anime-lora#champion#2", "anime-lora@v2.0.0"])
     main = clone.git("--git-dir", "../origin.git", "rev-parse", "main")
     assert clone.git("rev-parse", "anime-lora@v2.0.0^{}", "anime-lora#champion#2^{}").split() == [main, main]
+
+
+def test_a_night_starts_from_what_others_pushed(clone: Clone) -> None:
+    """Also after a night that failed and left a dvc.lock of its own, which is made anew."""
+    colleague = clone.another("colleague")
+    colleague.rank(8, 8)
+    colleague.commit("Train a smaller LoRA")
+    colleague.git("push", "--quiet")
+    clone.rank(16, 4)
+    record.settle()
+    assert clone.git("status", "--porcelain") == ""
+    assert clone.git("rev-parse", "HEAD") == colleague.git("rev-parse", "HEAD")
+
+
+def test_what_others_pushed_overwrites_nobodys_work(clone: Clone) -> None:
+    """A file that is changed here and there stops the night; the change is kept."""
+    clone.another("colleague").push("theirs", "params.yaml")
+    clone.write("params.yaml", "mine")
+    with pytest.raises(CommandFailedError, match="commit or stash what is changed here"):
+        record.settle()
+    assert Path("params.yaml").read_text() == "mine"
+
+
+def test_a_remote_that_does_not_answer_is_a_warning(clone: Clone, caplog: pytest.LogCaptureFixture) -> None:
+    """A night's training need not wait for it."""
+    clone.git("remote", "set-url", "origin", "../nowhere.git")
+    logging.getLogger("prefect").propagate = True
+    with caplog.at_level(logging.WARNING, "prefect.upstream"):
+        record.settle()
+    assert "going on with the commits that are here: git fetch" in caplog.text
