@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from anime_lora import paths
 from anime_lora.files import write_jsonl
 from flows import champion, history, overrides, registry, upstream
-from flows.commands import dvc, git, succeeds
+from flows.commands import CommandFailedError, dvc, git, succeeds
 from flows.judgement import Verdict
 from flows.preflight import remote
 from flows.reasons import SOURCES, Work
@@ -23,7 +23,7 @@ OURS = (LOCK, METRICS, *MODELS)
 
 
 def conclude(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> history.Entry:
-    """Write the decision down and send everything where remotes exist.
+    """Write the decision down, send its data where DVC has a remote, and commit; `deliver` is to follow.
 
     A challenger with overrides that loses leaves nothing but its line: params, dvc.lock and outputs go back to HEAD.
 
@@ -44,7 +44,7 @@ def conclude(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> hi
         write_jsonl(SOURCES, work.rows)
     history.append(entry)
     kept = (paths.PARAMS,) if changes and verdict.promoted else ()
-    publish(entry, (*OURS, *kept), f"{entry.outcome.capitalize()} {version or 'no champion yet'}: {work.why}")
+    commit(entry, (*OURS, *kept), f"{entry.outcome.capitalize()} {version or 'no champion yet'}: {work.why}")
     return entry
 
 
@@ -66,15 +66,27 @@ def put_back(*files: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def publish(entry: history.Entry, files: tuple[Path, ...], subject: str) -> None:
-    """`dvc push` → commit → tag → `git push`."""
+def commit(entry: history.Entry, files: tuple[Path, ...], subject: str) -> None:
+    """`dvc push`, then commit: from here on the decision stands."""
     if remote() is not None:
         dvc("push", "--quiet", "--run-cache", cure="the next run tries again")
     there = [str(file) for file in files if file.is_file()]
     git("add", "--", *there)
     git("commit", "--quiet", "--message", subject[:72], "--message", body(entry), "--", *there)
     overrides.keep()
-    tag_and_send()
+
+
+def deliver(entry: history.Entry) -> None:
+    """Tag and push the decision that was committed.
+
+    Raises:
+        CommandFailedError: Git refuses; the message says what was decided. The next run goes on from there.
+    """
+    decided = {"promoted": f"promoted {entry.version}", "rolled back": f"rolled back to {entry.version}"}
+    try:
+        tag_and_send()
+    except CommandFailedError as error:
+        raise CommandFailedError(f"{decided.get(entry.outcome, entry.outcome)}, not sent: {error}") from None
 
 
 def body(entry: history.Entry) -> str:

@@ -113,7 +113,10 @@ def _conclude(reason: str, work: reasons.Work, overrides: list[str]) -> State[No
         except SmokeTestError as error:
             broken, verdict = error, Verdict(False, f"the champion stays: {error}", verdict.tests, verdict.adapter)
     entry = record.conclude(verdict, reason, work, overrides)
-    record.show(entry)
+    try:
+        record.deliver(entry)
+    finally:
+        record.show(entry)
     if broken is not None:
         raise broken
     notify.told(entry.outcome, f"{entry.why}. {entry.reason}")

@@ -33,10 +33,11 @@ def rollback(reason: str) -> history.Entry:
                 back, at=history.now(), outcome="rolled back", reason=reason, asked="by hand", why=why, tests=[]
             )
             history.append(entry)
-            record.publish(entry, record.MODELS, f"Roll back to {back.version}: {reason}")
+            record.commit(entry, record.MODELS, f"Roll back to {back.version}: {reason}")
         except BaseException:
             record.undo()
             raise
+        record.deliver(entry)
     notify.told(entry.outcome, f"{why}: {reason}")
     return entry
 

@@ -1,6 +1,7 @@
 """What a night leaves in Git, and what the next one makes of it; Git is real, nothing is trained."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from flows import reasons, record
 from flows.commands import CommandFailedError
 from flows.preflight import PreflightError
-from orchestration.clone import Clone
+from orchestration.clone import ENTRY, Clone
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def test_a_refused_push_sends_no_tag_and_after_a_rebase_the_tag_is_on_the_branch
     assert sent == ["anime-lora#champion#1", "anime-lora@v1.0.0"]
     clone.another("colleague").push("A better README")
     clone.decide("promoted", "v2.0.0")
-    with pytest.raises(CommandFailedError, match="git pull --rebase"):
-        record.tag_and_send()
+    with pytest.raises(CommandFailedError, match=r"promoted v2\.0\.0, not sent: .*git pull --rebase"):
+        record.deliver(replace(ENTRY, version="v2.0.0"))
     with pytest.raises(PreflightError, match=r"others pushed 1 commits, and 1 .* not sent: `git pull --rebase`"):
         record.settle()
     assert clone.sent("refs/tags") == sent
