@@ -114,8 +114,9 @@ def settle() -> None:
     if upstream.has_news():
         put_back(LOCK, METRICS)  # a failed run's, which DVC knows to make anew
         upstream.take_over()
-    standing = history.line_of_champions(history.read())
-    if standing and (not registry.marked(str(standing[-1].version)) or upstream.waiting()):
+    entries = history.read()
+    standing = history.line_of_champions(entries)
+    if entries and (upstream.waiting() or (standing and not registry.marked(str(standing[-1].version)))):
         tag_and_send()
 
 

@@ -47,8 +47,8 @@ def take_over() -> None:
 
 
 def waiting() -> bool:
-    """Whether commits wait for `git push`."""
-    return followed() and _count("@{upstream}..HEAD") > 0
+    """Whether commits wait for `git push`; all do where there is a remote and the branch follows none of it yet."""
+    return _count("@{upstream}..HEAD") > 0 if followed() else bool(git("remote").strip())
 
 
 def send() -> None:

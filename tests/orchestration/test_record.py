@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import reasons, record
+from flows import history, reasons, record
 from flows.commands import CommandFailedError
 from flows.preflight import PreflightError
 from orchestration.clone import ENTRY, Clone
@@ -53,6 +53,25 @@ def test_a_refused_push_sends_no_tag_and_after_a_rebase_the_tag_is_on_the_branch
     assert clone.sent("refs/tags") == sorted([*sent, "anime-lora#champion#2", "anime-lora@v2.0.0"])
     main = clone.git("--git-dir", "../origin.git", "rev-parse", "main")
     assert clone.git("rev-parse", "anime-lora@v2.0.0^{}", "anime-lora#champion#2^{}").split() == [main, main]
+
+
+@pytest.mark.parametrize("outcome", ["promoted", "rejected"])
+@pytest.mark.parametrize("follows", [True, False])
+def test_what_a_killed_run_committed_is_sent(clone: Clone, outcome: history.Outcome, follows: bool) -> None:
+    """Also the very first push of a branch, and where nothing was promoted yet."""
+    clone.decide(outcome, None if outcome == "rejected" else "v1.0.0")
+    if not follows:
+        clone.git("branch", "--unset-upstream")
+    record.settle()
+    assert clone.git("rev-parse", "@{upstream}") == clone.git("rev-parse", "HEAD")
+    assert bool(clone.sent("refs/tags")) == (outcome == "promoted")
+
+
+def test_without_a_decision_nothing_is_sent(clone: Clone) -> None:
+    """A person's commits are a person's to push."""
+    clone.commit("Not ready")
+    record.settle()
+    assert clone.git("rev-parse", "@{upstream}") != clone.git("rev-parse", "HEAD")
 
 
 def test_a_night_starts_from_what_others_pushed(clone: Clone) -> None:
