@@ -3,6 +3,7 @@
 No commit may point at data that is not on the remote, no tag at a commit that may still fail.
 """
 
+import logging
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
@@ -16,6 +17,7 @@ from flows.preflight import remote
 from flows.reasons import SOURCES, Work
 from flows.why import LOCK
 
+log = logging.getLogger("prefect.record")
 METRICS = paths.EVALUATE / "metrics.json"
 MODELS = (champion.POINTER, history.HISTORY, SOURCES)
 OURS = (LOCK, METRICS, *MODELS)
@@ -54,6 +56,14 @@ def go_back() -> None:
     put_back(LOCK, METRICS)
     if LOCK.is_file():
         dvc("checkout", "--force")
+
+
+def abandon() -> None:
+    """Go back from an override whose run ended undecided; DVC that cannot is a warning, not the run's reason."""
+    try:
+        go_back()
+    except CommandFailedError as error:
+        log.warning("data/ is as the override left it: %s", error)
 
 
 def put_back(*files: Path) -> None:

@@ -18,7 +18,7 @@ from flows.champion import SmokeTestError
 from flows.judgement import Verdict, judge
 from flows.lock import run_lock
 from flows.orphans import mark_orphans
-from flows.overrides import overridden
+from flows.overrides import overridden, pending
 from flows.pipeline import run_chain
 from flows.preflight import equipped, preflight, ready
 from flows.promotion import promote
@@ -77,6 +77,9 @@ def retrain(
                 return _night(reason, force, changes, limit_minutes, work)
             except RunCancelledError as cancelled:
                 return Cancelled(message=str(cancelled))
+            finally:
+                if pending():
+                    record.abandon()
 
 
 def _night(

@@ -3,13 +3,15 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
-from flows import history, reasons, record
+from flows import history, overrides, reasons, record, retrain
 from flows.commands import CommandFailedError
 from flows.preflight import PreflightError
-from orchestration.clone import ENTRY, Clone
+from orchestration.clone import ENTRY, LOCKED, Clone
+from tasks.dvc_stage import StageFailedError
 
 
 @pytest.fixture
@@ -102,3 +104,32 @@ def test_a_remote_that_does_not_answer_is_a_warning(clone: Clone, caplog: pytest
     with caplog.at_level(logging.WARNING, "prefect.upstream"):
         record.settle()
     assert "going on with the commits that are here: git fetch" in caplog.text
+
+
+@pytest.mark.parametrize("decided", [True, False])
+def test_a_failed_run_goes_back_from_its_override_until_it_is_committed(
+    clone: Clone, decided: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Afterwards a failure is one of sending. DVC is not here, so it cannot go back: the reason is still the run's."""
+    logging.getLogger("prefect").propagate = True
+    reason = StageFailedError("the lamp went out")
+
+    def night(*_: object) -> None:
+        Path("dvc.lock").write_text(LOCKED.format(rank=8))
+        if decided:
+            clone.commit("promoted")
+            overrides.keep()
+        raise reason
+
+    for name in ("mark_orphans", "preflight", "ready", "load_params", "_rename", "get_run_logger"):
+        monkeypatch.setattr(retrain, name, MagicMock())
+    monkeypatch.setattr(overrides, "check_params", MagicMock())
+    monkeypatch.setattr(reasons, "look", MagicMock())
+    monkeypatch.setattr(retrain, "_night", night)
+    with pytest.raises(StageFailedError) as error:
+        retrain.retrain.fn(overrides=["train.rank=8"])
+    assert error.value is reason
+    rank = 8 if decided else 16
+    assert Path("params.yaml").read_text() == f"train:\n  rank: {rank}\n"
+    assert Path("dvc.lock").read_text() == LOCKED.format(rank=rank)
+    assert ("data/ is as the override left it" in caplog.text) != decided
