@@ -14,14 +14,6 @@ from orchestration.clone import ENTRY, LOCKED, Clone
 from tasks.dvc_stage import StageFailedError
 
 
-@pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
-    """The folder that the night works in."""
-    built = Clone(tmp_path / "project").build()
-    monkeypatch.chdir(built.root)
-    return built
-
-
 def test_a_setting_is_due_until_a_decision_is_committed_with_it(clone: Clone) -> None:
     """The stages rewrite dvc.lock on a night that then fails; a decision says when a setting was tried."""
     assert reasons.setting_changes() == ["first run"]
