@@ -132,8 +132,6 @@ def settle() -> None:
 
 def undo() -> None:
     """Put back what is not committed: an override in params.yaml, a promotion, a decision."""
-    if not succeeds("git", "rev-parse", "--verify", "HEAD"):
-        return
     if succeeds("git", "diff", "--quiet", "HEAD", "--", str(paths.PARAMS)):
         overrides.keep()
     overrides.take_back()

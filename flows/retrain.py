@@ -20,7 +20,7 @@ from flows.lock import run_lock
 from flows.orphans import mark_orphans
 from flows.overrides import overridden, pending
 from flows.pipeline import run_chain
-from flows.preflight import equipped, preflight, ready
+from flows.preflight import committable, equipped, preflight, ready
 from flows.promotion import promote
 from flows.reasons import Stage
 from tasks.dvc_stage import RunCancelledError
@@ -64,8 +64,9 @@ def retrain(
     """
     with run_lock():
         mark_orphans()
-        preflight()
+        committable()
         record.settle()
+        preflight()
         ready(load_params(paths.PARAMS), record.OURS)
         changes = list(overrides or [])
         with overridden(changes):

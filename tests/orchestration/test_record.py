@@ -10,6 +10,7 @@ import pytest
 from flows import history, overrides, reasons, record, retrain
 from flows.commands import CommandFailedError
 from flows.preflight import PreflightError
+from flows.rollback import rollback
 from orchestration.clone import ENTRY, LOCKED, Clone
 from tasks.dvc_stage import StageFailedError
 
@@ -59,6 +60,18 @@ def test_what_a_killed_run_committed_is_sent(clone: Clone, outcome: history.Outc
     record.settle()
     assert clone.git("rev-parse", "@{upstream}") == clone.git("rev-parse", "HEAD")
     assert bool(clone.sent("refs/tags")) == (outcome == "promoted")
+
+
+def test_a_rollback_on_no_branch_is_refused(clone: Clone) -> None:
+    """Its commit would be on none."""
+    for version in ("v1.0.0", "v2.0.0"):
+        clone.decide("promoted", version)
+    Path(".dvc").mkdir()
+    clone.git("switch", "--quiet", "--detach")
+    head = clone.git("rev-parse", "HEAD")
+    with pytest.raises(PreflightError, match="Git is on no branch: `git switch main`"):
+        rollback("too dark")
+    assert (clone.git("rev-parse", "HEAD"), clone.sent("refs/tags")) == (head, [])
 
 
 def test_without_a_decision_nothing_is_sent(clone: Clone) -> None:
@@ -113,7 +126,7 @@ def test_a_failed_run_goes_back_from_its_override_until_it_is_committed(
             overrides.keep()
         raise reason
 
-    for name in ("mark_orphans", "preflight", "ready", "load_params", "_rename", "get_run_logger"):
+    for name in ("mark_orphans", "committable", "preflight", "ready", "load_params", "_rename", "get_run_logger"):
         monkeypatch.setattr(retrain, name, MagicMock())
     monkeypatch.setattr(overrides, "check_params", MagicMock())
     monkeypatch.setattr(reasons, "look", MagicMock())
