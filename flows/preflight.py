@@ -1,5 +1,6 @@
 """What must hold before the first stage starts: each fault in one sentence with its cure."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -35,8 +36,13 @@ def preflight() -> None:
 
 def repository_faults() -> list[str]:
     """DVC works inside a Git repository only; both come with a clone, not with a plain copy of the files."""
-    inside = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], capture_output=True, check=False)
-    faults = [] if inside.returncode == 0 else ["this folder is no Git repository: `git init` makes it one"]
+    english = {**os.environ, "LC_ALL": "C"}
+    asked = ["git", "rev-parse", "--is-inside-work-tree"]
+    inside = subprocess.run(asked, capture_output=True, text=True, errors="replace", env=english, check=False)
+    if "not a git repository" in inside.stderr:
+        faults = ["this folder is no Git repository: `git init` makes it one"]
+    else:  # such as a folder that belongs to another user; Git names the cure
+        faults = [" ".join(inside.stderr.split())] if inside.returncode else []
     return faults if Path(".dvc").is_dir() else [*faults, "this folder is no DVC project: `dvc init` makes it one"]
 
 
