@@ -22,6 +22,7 @@ def has_news() -> bool:
     """
     if not followed():
         return False
+    deepen()
     try:
         git("fetch", "--quiet")
     except CommandFailedError as error:
@@ -32,6 +33,16 @@ def has_news() -> bool:
             f"others pushed {theirs} commits, and {_count('@{upstream}..HEAD')} of this folder are not sent: {CURE}"
         )
     return theirs > 0
+
+
+def deepen() -> None:
+    """Fetch the commits and tags that a shallow clone lacks: versions are counted by tags, decisions found in commits.
+
+    Raises:
+        CommandFailedError: the remote does not answer; without them a night would decide on half of the record.
+    """
+    if git("rev-parse", "--is-shallow-repository").strip() == "true":
+        git("fetch", "--quiet", "--unshallow", "--tags")
 
 
 def take_over() -> None:

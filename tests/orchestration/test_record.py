@@ -93,6 +93,20 @@ def test_a_night_starts_from_what_others_pushed(clone: Clone) -> None:
     assert clone.git("rev-parse", "HEAD") == colleague.git("rev-parse", "HEAD")
 
 
+def test_a_shallow_clone_gets_the_commits_and_tags_that_it_lacks(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a work pool makes one: the champion is known as such, and is not tagged again."""
+    clone.decide("promoted", "v1.0.0")
+    record.settle()
+    clone.rank(8, 8)
+    clone.push("Train a smaller LoRA")
+    tags = clone.sent("refs/tags")
+    shallow = clone.another("shallow", "--depth", "1", "--no-tags")
+    monkeypatch.chdir(shallow.root)
+    record.settle()
+    assert shallow.git("tag").split() == clone.sent("refs/tags") == tags
+    assert reasons.setting_changes() == ["train.rank 16 → 8"]
+
+
 def test_what_others_pushed_overwrites_nobodys_work(clone: Clone) -> None:
     """A file that is changed here and there stops the night; the change is kept."""
     clone.another("colleague").push("theirs", "params.yaml")
