@@ -72,6 +72,7 @@ def retrain(
         with overridden(changes):
             work = reasons.look(force, changes)
             get_run_logger().info(work.why)
+            _rename(f"{reason}: {work.why}")
             if not work.due:
                 return Completed(name="Skipped", message=work.why)
             try:
@@ -86,7 +87,6 @@ def retrain(
 def _night(
     reason: str, force: Stage | None, changes: list[str], limit: float | None, work: reasons.Work
 ) -> State[None]:
-    _rename(f"{reason}: {work.why}")
     if work.difference.words():
         show_table(work.difference.table(), "source-changes", f"What changed in the sources: {work.why}")
     equipped(load_params(paths.PARAMS))
