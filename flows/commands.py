@@ -1,5 +1,6 @@
 """Git and DVC as processes: what they say, or one error with their own reason."""
 
+import os
 import subprocess
 import sys
 
@@ -22,7 +23,7 @@ def said(*command: str, cure: str = "") -> str:
         text=True,
         errors="replace",
         stdin=subprocess.DEVNULL,
-        env=environment(),
+        env=unattended(),
         check=False,
     )
     if ran.returncode != 0:
@@ -32,6 +33,16 @@ def said(*command: str, cure: str = "") -> str:
         why = " · ".join(reasons) or f"exit code {ran.returncode}"
         raise CommandFailedError(f"{name}: {why}" + (f"; {cure}" if cure else ""))
     return ran.stdout
+
+
+def unattended() -> dict[str, str]:
+    """The environment of a command that may ask nobody: Git and ssh fail where they would wait for a password.
+
+    An ssh command that somebody chose is left as it is.
+    """
+    chosen = {"GIT_SSH_COMMAND", "GIT_SSH"} & os.environ.keys() or succeeds("git", "config", "core.sshCommand")
+    ssh = {} if chosen else {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
+    return {**environment(), "GIT_TERMINAL_PROMPT": "0", **ssh}
 
 
 def succeeds(*command: str) -> bool:

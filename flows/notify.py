@@ -10,8 +10,8 @@ import urllib.request
 from typing import Any
 
 SETTING = "ANIME_LORA_NOTIFY"
-"""`https://…` for a webhook (POST of {"text", "event"}, as Slack, Mattermost and Discord-compatible servers take it),
-or `type/name` of a Prefect block such as `slack-webhook/nights`."""
+"""`https://…` for a webhook (POST of {"text", "event"}, as Slack and Mattermost take it), or `type/name` of a Prefect
+block such as `slack-webhook/nights` or, where Discord is to be told, `discord-webhook/nights`."""
 TIMEOUT = 10.0
 log = logging.getLogger("prefect.notify")
 

@@ -58,6 +58,11 @@ def _parted(change: str) -> tuple[str, str]:
     return path.strip(), value.strip()
 
 
+def pending(before: Path = BEFORE) -> bool:
+    """Whether an override is set that was neither kept nor taken back."""
+    return before.is_file()
+
+
 def take_back(params: Path = paths.PARAMS, before: Path = BEFORE) -> None:
     """Put params.yaml back to what it was before an override that is not kept; nothing where there is none."""
     if before.is_file():

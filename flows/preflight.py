@@ -1,5 +1,6 @@
 """What must hold before the first stage starts: each fault in one sentence with its cure."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -35,8 +36,13 @@ def preflight() -> None:
 
 def repository_faults() -> list[str]:
     """DVC works inside a Git repository only; both come with a clone, not with a plain copy of the files."""
-    inside = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], capture_output=True, check=False)
-    faults = [] if inside.returncode == 0 else ["this folder is no Git repository: `git init` makes it one"]
+    english = {**os.environ, "LC_ALL": "C"}
+    asked = ["git", "rev-parse", "--is-inside-work-tree"]
+    inside = subprocess.run(asked, capture_output=True, text=True, errors="replace", env=english, check=False)
+    if "not a git repository" in inside.stderr:
+        faults = ["this folder is no Git repository: `git init` makes it one"]
+    else:  # such as a folder that belongs to another user; Git names the cure
+        faults = [" ".join(inside.stderr.split())] if inside.returncode else []
     return faults if Path(".dvc").is_dir() else [*faults, "this folder is no DVC project: `dvc init` makes it one"]
 
 
@@ -64,7 +70,7 @@ def _ingest_deps() -> list[str]:
 
 
 def ready(params: Params, own: tuple[Path, ...]) -> None:
-    """Check what a run needs that commits its result: Git's state and room on the disk.
+    """Check what a run needs that commits its result: a folder as committed, and room on the disk.
 
     Args:
         params: whose sources may hold changes, and whose limit on the disk counts.
@@ -77,13 +83,24 @@ def ready(params: Params, own: tuple[Path, ...]) -> None:
     least = params.retrain.min_free_disk_gb
     room = [f"{free:.1f} GiB of disk are free, less than retrain.min_free_disk_gb = {least:g}: make room (`dvc gc -w`)"]
     inside = [name for name in params.ingest.sources if Path(name).resolve().is_relative_to(Path.cwd())]
-    faults = [*git_faults((*map(str, own), *inside)), *(room if free < least else [])]
+    faults = [*uncommitted((*map(str, own), *inside)), *(room if free < least else [])]
     if faults:
         raise PreflightError("\n".join(faults))
 
 
-def git_faults(allowed: tuple[str, ...]) -> list[str]:
-    """A commit of the run must be possible, and say everything that made it: nothing else may be uncommitted."""
+def committable() -> None:
+    """Check that what a run decides can be committed to a branch.
+
+    Raises:
+        PreflightError: all faults.
+    """
+    faults = repository_faults() or commit_faults()
+    if faults:
+        raise PreflightError("\n".join(faults))
+
+
+def commit_faults() -> list[str]:
+    """What Git needs for a commit: one before it, a branch, a name."""
     if not succeeds("git", "rev-parse", "--verify", "HEAD"):
         return ["this repository has no commit yet: `git add -A && git commit` makes the first"]
     faults = []
@@ -91,6 +108,11 @@ def git_faults(allowed: tuple[str, ...]) -> list[str]:
         faults.append("Git is on no branch: `git switch main`, so that the result can be committed to one")
     if not succeeds("git", "var", "GIT_COMMITTER_IDENT"):
         faults.append("Git does not know who commits: `git config user.name NAME` and `git config user.email ADDRESS`")
+    return faults
+
+
+def uncommitted(allowed: tuple[str, ...]) -> list[str]:
+    """A commit of the run must say everything that made it: nothing but `allowed` may be uncommitted."""
     asked = [
         "git",
         "status",
@@ -101,12 +123,10 @@ def git_faults(allowed: tuple[str, ...]) -> list[str]:
         *(f":(exclude){name}" for name in allowed),
     ]
     changed = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
-    if changed:
-        names = ", ".join(line[3:] for line in changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
-        faults.append(
-            f"uncommitted changes in {names}: commit or stash them, so that the result's commit says what made it"
-        )
-    return faults
+    if not changed:
+        return []
+    names = ", ".join(line[3:] for line in changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
+    return [f"uncommitted changes in {names}: commit or stash them, so that the result's commit says what made it"]
 
 
 def equipped(params: Params) -> None:

@@ -11,7 +11,8 @@ from anime_lora.dataset import watch
 from anime_lora.params.document import load_params, read_document
 from anime_lora.params.retrain import Retrain
 from flows import history
-from flows.why import LOCK, SHOWN, code_changes, param_changes
+from flows.commands import git, succeeds
+from flows.why import LOCK, SHOWN, code_changes, data_changes, param_changes
 
 Stage = Literal["ingest", "validate", "resize", "organize", "train", "validate-sample", "evaluate"]
 SOURCES = Path("models/sources.jsonl")
@@ -48,12 +49,17 @@ def look(force: str | None, overrides: list[str]) -> Work:
     return Work(False, waiting, found, rows)
 
 
-def setting_changes(lock: Path = LOCK) -> list[str]:
-    """Parameters and stages' code that differ from those of the last run."""
-    if not lock.is_file():
+def setting_changes() -> list[str]:
+    """Parameters, stages' code and data beside the sources that differ from those of the last decision.
+
+    Its commit says which they were: dvc.lock in the folder goes on with every stage, also when the night then fails.
+    """
+    commit = git("log", "-1", "--format=%H", "--", str(history.HISTORY)).strip()
+    if not commit or not succeeds("git", "cat-file", "-e", f"{commit}:{LOCK}"):
         return ["first run"]
-    stages = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"]
-    return [*param_changes(stages, read_document(paths.PARAMS)), *code_changes(stages)]
+    stages = YAML(typ="safe", pure=True).load(git("show", f"{commit}:{LOCK}"))["stages"]
+    beside = data_changes(stages, but="ingest")
+    return [*param_changes(stages, read_document(paths.PARAMS)), *beside, *code_changes(stages)]
 
 
 def waits(pictures: int, settings: Retrain, age: float | None) -> str | None:

@@ -3,19 +3,21 @@
 No commit may point at data that is not on the remote, no tag at a commit that may still fail.
 """
 
+import logging
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
 
 from anime_lora import paths
 from anime_lora.files import write_jsonl
-from flows import champion, history, overrides, registry
-from flows.commands import dvc, git, succeeds
+from flows import champion, history, overrides, registry, upstream
+from flows.commands import CommandFailedError, dvc, git, succeeds
 from flows.judgement import Verdict
 from flows.preflight import remote
 from flows.reasons import SOURCES, Work
 from flows.why import LOCK
 
+log = logging.getLogger("prefect.record")
 METRICS = paths.EVALUATE / "metrics.json"
 MODELS = (champion.POINTER, history.HISTORY, SOURCES)
 OURS = (LOCK, METRICS, *MODELS)
@@ -23,7 +25,7 @@ OURS = (LOCK, METRICS, *MODELS)
 
 
 def conclude(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> history.Entry:
-    """Write the decision down and send everything where remotes exist.
+    """Write the decision down, send its data where DVC has a remote, and commit; `deliver` is to follow.
 
     A challenger with overrides that loses leaves nothing but its line: params, dvc.lock and outputs go back to HEAD.
 
@@ -44,7 +46,7 @@ def conclude(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> hi
         write_jsonl(SOURCES, work.rows)
     history.append(entry)
     kept = (paths.PARAMS,) if changes and verdict.promoted else ()
-    publish(entry, (*OURS, *kept), f"{entry.outcome.capitalize()} {version or 'no champion yet'}: {work.why}")
+    commit(entry, (*OURS, *kept), f"{entry.outcome.capitalize()} {version or 'no champion yet'}: {work.why}")
     return entry
 
 
@@ -54,6 +56,14 @@ def go_back() -> None:
     put_back(LOCK, METRICS)
     if LOCK.is_file():
         dvc("checkout", "--force")
+
+
+def abandon() -> None:
+    """Go back from an override whose run ended undecided; DVC that cannot is a warning, not the run's reason."""
+    try:
+        go_back()
+    except CommandFailedError as error:
+        log.warning("data/ is as the override left it: %s", error)
 
 
 def put_back(*files: Path) -> None:
@@ -66,15 +76,27 @@ def put_back(*files: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def publish(entry: history.Entry, files: tuple[Path, ...], subject: str) -> None:
-    """`dvc push` → commit → tag → `git push`."""
+def commit(entry: history.Entry, files: tuple[Path, ...], subject: str) -> None:
+    """`dvc push`, then commit: from here on the decision stands."""
     if remote() is not None:
         dvc("push", "--quiet", "--run-cache", cure="the next run tries again")
     there = [str(file) for file in files if file.is_file()]
     git("add", "--", *there)
     git("commit", "--quiet", "--message", subject[:72], "--message", body(entry), "--", *there)
     overrides.keep()
-    tag_and_send()
+
+
+def deliver(entry: history.Entry) -> None:
+    """Tag and push the decision that was committed.
+
+    Raises:
+        CommandFailedError: Git refuses; the message says what was decided. The next run goes on from there.
+    """
+    decided = {"promoted": f"promoted {entry.version}", "rolled back": f"rolled back to {entry.version}"}
+    try:
+        tag_and_send()
+    except CommandFailedError as error:
+        raise CommandFailedError(f"{decided.get(entry.outcome, entry.outcome)}, not sent: {error}") from None
 
 
 def body(entry: history.Entry) -> str:
@@ -88,48 +110,34 @@ def tag_and_send() -> None:
     standing = history.line_of_champions(history.read())
     if standing:
         registry.mark(str(standing[-1].version), standing[-1].reason)
-    send()
-
-
-def send() -> None:
-    """`git push` of the branch and its annotated tags; nothing without a remote.
-
-    Raises:
-        CommandFailedError: the remote refuses, for example because somebody else pushed.
-    """
-    remotes = git("remote").split()
-    cure = "`git pull --rebase`, then run again (a conflict in dvc.lock: keep either side, `dvc repro` makes it anew)"
-    if succeeds("git", "rev-parse", "--verify", "--quiet", "@{upstream}"):
-        git("push", "--quiet", "--follow-tags", cure=cure)
-    elif remotes:
-        name = "origin" if "origin" in remotes else remotes[0]
-        git("push", "--quiet", "--follow-tags", "--set-upstream", name, "HEAD", cure=cure)
+    upstream.send()
 
 
 def settle() -> None:
-    """Clear up after a run that was killed: what it did not commit is put back, what it did not send is sent."""
+    """Start from what is committed here and pushed by others, and send what a killed run did not send.
+
+    Raises:
+        PreflightError: others pushed while commits of this folder waited.
+        CommandFailedError: DVC or Git refuses.
+    """
     undo()
-    standing = history.line_of_champions(history.read())
-    if standing and (not registry.marked(str(standing[-1].version)) or waiting()):
+    if upstream.has_news():
+        put_back(LOCK, METRICS)  # a failed run's, which DVC knows to make anew
+        upstream.take_over()
+    entries = history.read()
+    standing = history.line_of_champions(entries)
+    if entries and (upstream.waiting() or (standing and not registry.marked(str(standing[-1].version)))):
         tag_and_send()
 
 
 def undo() -> None:
     """Put back what is not committed: an override in params.yaml, a promotion, a decision."""
-    if not succeeds("git", "rev-parse", "--verify", "HEAD"):
-        return
     if succeeds("git", "diff", "--quiet", "HEAD", "--", str(paths.PARAMS)):
         overrides.keep()
     overrides.take_back()
     if git("status", "--porcelain", "--untracked-files=all", "--", *map(str, MODELS)):
         put_back(history.HISTORY, SOURCES)
         champion.restore()
-
-
-def waiting() -> bool:
-    """Whether commits wait for `git push`."""
-    upstream = succeeds("git", "rev-parse", "--verify", "--quiet", "@{upstream}")
-    return upstream and git("rev-list", "--count", "@{upstream}..HEAD").strip() != "0"
 
 
 def show(entry: history.Entry) -> None:

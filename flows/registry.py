@@ -20,6 +20,7 @@ def mark(version: str, message: str) -> None:
     import gto.api
     from gto.exceptions import GTOException
 
+    drop_lost(version)
     try:
         if not registered(version):
             commit = git("log", "-1", "--format=%H", "--", str(POINTER)).strip()
@@ -30,9 +31,17 @@ def mark(version: str, message: str) -> None:
         raise CommandFailedError(f"version {version} got no tag: {error}") from error
 
 
+def drop_lost(version: str) -> None:
+    """Delete the tags of a commit that a rebase left behind; the version's new commit is to have them."""
+    name = tag(version)
+    if registered(version) or not succeeds("git", "rev-parse", "--verify", "--quiet", f"refs/tags/{name}"):
+        return
+    git("tag", "--delete", *git("tag", "--list", f"{NAME}[@#]*", "--points-at", _commit(name)).split())
+
+
 def registered(version: str) -> bool:
-    """Whether `version` has its tag."""
-    return succeeds("git", "rev-parse", "--verify", "--quiet", f"refs/tags/{tag(version)}")
+    """Whether `version` has its tag, on a commit of this branch."""
+    return tag(version) in _tags(tag(version))
 
 
 def marked(version: str) -> bool:
@@ -41,9 +50,13 @@ def marked(version: str) -> bool:
 
 
 def reigning() -> str | None:
-    """The commit that the newest assignment points at."""
-    tags = git("tag", "--list", f"{NAME}#{STAGE}#*").split()
+    """The commit of this branch that the newest assignment points at."""
+    tags = _tags(f"{NAME}#{STAGE}#*")
     return _commit(max(tags, key=lambda name: int(name.rsplit("#", 1)[1]))) if tags else None
+
+
+def _tags(pattern: str) -> list[str]:
+    return git("tag", "--list", pattern, "--merged", "HEAD").split()
 
 
 def _commit(name: str) -> str:

@@ -18,9 +18,9 @@ from flows.champion import SmokeTestError
 from flows.judgement import Verdict, judge
 from flows.lock import run_lock
 from flows.orphans import mark_orphans
-from flows.overrides import overridden
+from flows.overrides import overridden, pending
 from flows.pipeline import run_chain, unseen
-from flows.preflight import equipped, preflight, ready
+from flows.preflight import committable, equipped, preflight, ready
 from flows.promotion import promote
 from flows.reasons import Stage
 from tasks.dvc_stage import RunCancelledError
@@ -64,25 +64,29 @@ def retrain(
     """
     with run_lock():
         mark_orphans()
-        preflight()
+        committable()
         record.settle()
+        preflight()
         ready(load_params(paths.PARAMS), record.OURS)
         changes = list(overrides or [])
         with overridden(changes):
             work = reasons.look(force, changes)
             get_run_logger().info(work.why)
+            _rename(f"{reason}: {work.why}")
             if not work.due:
                 return Completed(name="Skipped", message=work.why)
             try:
                 return _night(reason, force, changes, limit_minutes, work)
             except RunCancelledError as cancelled:
                 return Cancelled(message=str(cancelled))
+            finally:
+                if pending():
+                    record.abandon()
 
 
 def _night(
     reason: str, force: Stage | None, changes: list[str], limit: float | None, work: reasons.Work
 ) -> State[None]:
-    _rename(f"{reason}: {work.why}")
     if work.difference.words():
         show_table(work.difference.table(), "source-changes", f"What changed in the sources: {work.why}")
     equipped(load_params(paths.PARAMS))
@@ -113,7 +117,10 @@ def _conclude(reason: str, work: reasons.Work, overrides: list[str]) -> State[No
         except SmokeTestError as error:
             broken, verdict = error, Verdict(False, f"the champion stays: {error}", verdict.tests, verdict.adapter)
     entry = record.conclude(verdict, reason, work, overrides)
-    record.show(entry)
+    try:
+        record.deliver(entry)
+    finally:
+        record.show(entry)
     if broken is not None:
         raise broken
     notify.told(entry.outcome, f"{entry.why}. {entry.reason}")

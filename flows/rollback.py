@@ -7,6 +7,7 @@ from flows import champion, history, notify, record, registry
 from flows.champion import ChampionError
 from flows.commands import git
 from flows.lock import run_lock
+from flows.preflight import committable
 
 
 def rollback(reason: str) -> history.Entry:
@@ -14,10 +15,12 @@ def rollback(reason: str) -> history.Entry:
 
     Raises:
         RunLockedError: a run works in this folder.
+        PreflightError: Git cannot commit here, or others pushed while commits of this folder waited.
         ChampionError: there is no earlier champion, or its files are not what its record says.
         CommandFailedError: DVC or Git refuses.
     """
     with run_lock():
+        committable()
         record.settle()
         standing = history.line_of_champions(history.read())
         if len(standing) < 2:
@@ -33,10 +36,11 @@ def rollback(reason: str) -> history.Entry:
                 back, at=history.now(), outcome="rolled back", reason=reason, asked="by hand", why=why, tests=[]
             )
             history.append(entry)
-            record.publish(entry, record.MODELS, f"Roll back to {back.version}: {reason}")
+            record.commit(entry, record.MODELS, f"Roll back to {back.version}: {reason}")
         except BaseException:
             record.undo()
             raise
+        record.deliver(entry)
     notify.told(entry.outcome, f"{why}: {reason}")
     return entry
 

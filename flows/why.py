@@ -19,7 +19,7 @@ def why(lock: Path = LOCK, params: Path = paths.PARAMS) -> str:
     if not lock.is_file():
         return "first run"
     stages = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"]
-    found = [*source_changes(stages), *param_changes(stages, read_document(params)), *code_changes(stages)]
+    found = [*data_changes(stages), *param_changes(stages, read_document(params)), *code_changes(stages)]
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return ", ".join(found[:SHOWN]) + more if found else "nothing changed"
 
@@ -43,29 +43,43 @@ def _differences(path: str, before: Any, now: Any) -> list[str]:
     return [f"{path} {before} → {now}" if short else path]
 
 
-def source_changes(stages: dict[str, Any]) -> list[str]:
-    """Sources with more, fewer or other files than at the last run, judged by number and size."""
-    changes = []
-    for dep in stages.get("ingest", {}).get("deps", []):
-        path, before = Path(dep["path"]), dep.get("nfiles")
-        if not path.is_dir() or before is None:
-            continue
-        files = [file for file in path.rglob("*") if file.is_file()]
-        if len(files) != before:
-            difference = len(files) - before
-            changes.append(f"{abs(difference)} {'more' if difference > 0 else 'fewer'} files in {path}")
-        elif sum(file.stat().st_size for file in files) != dep["size"]:
-            changes.append(f"other files in {path}")
-    return changes
+def data_changes(stages: dict[str, Any], but: str = "") -> list[str]:
+    """Files that no stage makes and that are others than at the last run; folders are judged by number and size.
+
+    Args:
+        stages: what dvc.lock says of each.
+        but: a stage whose own are left out.
+    """
+    made = [out["path"] for stage in stages.values() for out in stage.get("outs", [])]
+    deps = [dep for name, stage in stages.items() if name != but for dep in stage.get("deps", []) if not _is_code(dep)]
+    data = [dep for dep in deps if not any(Path(dep["path"]).is_relative_to(out) for out in made)]
+    folders = [_folder_change(dep) for dep in data if "nfiles" in dep]
+    files = [f"other {dep['path']}" for dep in data if "md5" in dep and "nfiles" not in dep and _differs(dep)]
+    return [*filter(None, folders), *files]
+
+
+def _folder_change(dep: dict[str, Any]) -> str:
+    path = Path(dep["path"])
+    files = [file for file in path.rglob("*") if file.is_file()]
+    difference = len(files) - dep["nfiles"]
+    if difference:
+        return f"{abs(difference)} {'more' if difference > 0 else 'fewer'} files in {path}"
+    return f"other files in {path}" if sum(file.stat().st_size for file in files) != dep["size"] else ""
 
 
 def code_changes(stages: dict[str, Any]) -> list[str]:
     """Stages whose library files are not those of the last run, as `code of train`."""
-    return [f"code of {name}" for name, stage in stages.items() if any(_changed(dep) for dep in stage.get("deps", []))]
+    return [
+        f"code of {name}"
+        for name, stage in stages.items()
+        if any(_is_code(dep) and _differs(dep) for dep in stage.get("deps", []))
+    ]
 
 
-def _changed(dep: dict[str, Any]) -> bool:
+def _is_code(dep: dict[str, Any]) -> bool:
+    return bool(dep["path"].startswith("anime_lora/"))
+
+
+def _differs(dep: dict[str, Any]) -> bool:
     path = Path(dep["path"])
-    if not dep["path"].startswith("anime_lora/"):
-        return False
     return not path.is_file() or hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != dep["md5"]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.clone import Clone
 from orchestration.nightly import Nightly, prefect_server
 from orchestration.project import Project
 
@@ -30,3 +31,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def nightly(tmp_path_factory: pytest.TempPathFactory, server: str) -> Nightly:
     """One project per module that retrains: its tests go on from each other."""
     return Nightly(tmp_path_factory.mktemp("work") / "project", PREFECT_API_URL=server).build()
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
+    """The folder that the night works in, without data."""
+    built = Clone(tmp_path / "project").build()
+    monkeypatch.chdir(built.root)
+    return built

@@ -90,6 +90,17 @@ def test_an_override_that_loses_leaves_only_its_line(nightly: Nightly) -> None:
     assert nightly.repro() == []
 
 
+def test_an_override_whose_run_fails_leaves_nothing(nightly: Nightly) -> None:
+    """What it trained is not data/ any more, and the next night has nothing to judge."""
+    before = (nightly.root / "params.yaml").read_bytes(), nightly.lock(), nightly.history()
+    nightly.mood(blind=True)
+    assert "failed: evaluate: nobody looks" in nightly.retrain("-S", "train.rank=5", check=False)
+    assert ((nightly.root / "params.yaml").read_bytes(), nightly.lock(), nightly.history()) == before
+    assert nightly.clean()
+    assert nightly.repro() == []
+    assert "Skipped: no new data" in nightly.retrain()
+
+
 def test_an_override_that_wins_is_committed_with_its_champion(nightly: Nightly) -> None:
     """The commit that names the new champion holds the params that made it."""
     nightly.mood(quality=0.1)

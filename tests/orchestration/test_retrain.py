@@ -36,14 +36,20 @@ def night(nightly: Nightly, *options: str, new: int = 1, check: bool = True, **m
     return nightly.retrain(*options, check=check)
 
 
+def theirs(nightly: Nightly) -> set[str]:
+    """Branches and tags on the remote."""
+    return set(
+        nightly.run("git", "--git-dir", "../origin.git", "for-each-ref", "--format=%(refname:short)").stdout.split()
+    )
+
+
 def test_the_first_night_publishes_a_champion_and_sends_it(nightly: Nightly) -> None:
     said = night(nightly, new=0)
     assert "Promoted: promoted: S " in said
     assert nightly.clean()
     assert [entry["version"] for entry in nightly.history()] == ["v1.0.0"]
     assert nightly.tags() == ["anime-lora#champion#1", "anime-lora@v1.0.0"]
-    theirs = nightly.run("git", "--git-dir", "../origin.git", "for-each-ref", "--format=%(refname:short)").stdout
-    assert {"anime-lora#champion#1", "anime-lora@v1.0.0"} < set(theirs.split())
+    assert {"anime-lora#champion#1", "anime-lora@v1.0.0"} < theirs(nightly)
     missing = nightly.run(sys.executable, "-m", "dvc", "status", "--cloud", "--quiet", check=False)
     assert missing.returncode == 0, "a commit points at data that is not on the remote"
 
@@ -137,6 +143,34 @@ def test_a_failing_stage_ends_the_night_and_the_next_one_takes_its_pictures(nigh
     assert nightly.head() == head
     assert "Promoted" in night(nightly, new=0, quality=0.3)
     assert nightly.history()[-1]["version"] == "v3.0.0", "a version that was rolled back is not given again"
+
+
+def test_a_setting_whose_night_failed_after_training_is_judged_by_the_next(nightly: Nightly) -> None:
+    """No picture is new and dvc.lock already has the setting: the LoRA still waits for a decision."""
+    nightly.set("train.rank", 3)
+    nightly.commit("Train a larger LoRA")
+    assert "failed: evaluate: nobody looks" in night(nightly, new=0, check=False, quality=-0.1, blind=True)
+    assert "Rejected" in night(nightly, new=0, quality=-0.1)
+    assert nightly.history()[-1]["why"] == "train.rank 2 → 3"
+    assert "Skipped: no new data" in night(nightly, new=0)
+
+
+def test_a_promotion_whose_push_is_refused_is_shown_told_and_sent_by_the_next_night(nightly: Nightly) -> None:
+    """The failure's message says what was decided; no tag is on the remote before its commit is."""
+    hook = nightly.root.parent / "origin.git" / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    before = theirs(nightly)
+    with listener() as (address, heard):
+        nightly.environment["ANIME_LORA_NOTIFY"] = address
+        assert "failed: promoted v4.0.0, not sent: git push" in night(nightly, check=False, quality=0.35)
+    del nightly.environment["ANIME_LORA_NOTIFY"]
+    assert [one["event"] for one in heard] == ["failed"]
+    assert "promoted v4.0.0, not sent" in heard[0]["text"]
+    assert theirs(nightly) == before
+    hook.unlink()
+    assert "Skipped: no new data" in night(nightly, new=0)
+    assert theirs(nightly) - before == {"anime-lora@v4.0.0", "anime-lora#champion#5"}
 
 
 def test_a_remote_out_of_reach_ends_the_night_in_one_line_before_it_trains(nightly: Nightly) -> None:

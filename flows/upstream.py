@@ -1,0 +1,80 @@
+"""The branch and the one it follows on a remote: what others pushed is taken over, what waits here is sent."""
+
+import logging
+
+from flows.commands import CommandFailedError, git, succeeds
+from flows.preflight import PreflightError
+
+log = logging.getLogger("prefect.upstream")
+CURE = "`git pull --rebase`, then run again (a conflict in dvc.lock: keep either side, `dvc repro` makes it anew)"
+
+
+def followed() -> bool:
+    """Whether the branch has one on a remote that it follows."""
+    return succeeds("git", "rev-parse", "--verify", "--quiet", "@{upstream}")
+
+
+def has_news() -> bool:
+    """Ask the remote whether others pushed; one out of reach is a warning, since it may be back after training.
+
+    Raises:
+        PreflightError: they did, and commits of this folder wait too: a push would be refused after hours of training.
+    """
+    if not followed():
+        return False
+    deepen()
+    try:
+        git("fetch", "--quiet")
+    except CommandFailedError as error:
+        log.warning("going on with the commits that are here: %s", error)
+    theirs = _count("HEAD..@{upstream}")
+    if theirs and waiting():
+        raise PreflightError(
+            f"others pushed {theirs} commits, and {_count('@{upstream}..HEAD')} of this folder are not sent: {CURE}"
+        )
+    return theirs > 0
+
+
+def deepen() -> None:
+    """Fetch the commits and tags that a shallow clone lacks: versions are counted by tags, decisions found in commits.
+
+    Raises:
+        CommandFailedError: the remote does not answer; without them a night would decide on half of the record.
+    """
+    if git("rev-parse", "--is-shallow-repository").strip() == "true":
+        git("fetch", "--quiet", "--unshallow", "--tags")
+
+
+def take_over() -> None:
+    """Go on from what others pushed.
+
+    Raises:
+        CommandFailedError: they changed a file that is changed here too.
+    """
+    git(
+        "merge", "--quiet", "--ff-only", "@{upstream}",
+        cure="commit or stash what is changed here, `git pull --rebase`, then run again",
+    )  # fmt: skip
+
+
+def waiting() -> bool:
+    """Whether commits wait for `git push`; all do where there is a remote and the branch follows none of it yet."""
+    return _count("@{upstream}..HEAD") > 0 if followed() else bool(git("remote").strip())
+
+
+def send() -> None:
+    """`git push` of the branch and its annotated tags, no tag without its commit; nothing without a remote.
+
+    Raises:
+        CommandFailedError: the remote refuses, for example because somebody else pushed.
+    """
+    remotes = git("remote").split()
+    if followed():
+        git("push", "--quiet", "--atomic", "--follow-tags", cure=CURE)
+    elif remotes:
+        name = "origin" if "origin" in remotes else remotes[0]
+        git("push", "--quiet", "--atomic", "--follow-tags", "--set-upstream", name, "HEAD", cure=CURE)
+
+
+def _count(commits: str) -> int:
+    return int(git("rev-list", "--count", commits))

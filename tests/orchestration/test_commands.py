@@ -1,0 +1,20 @@
+"""Git as a process of a night, where nobody answers its questions."""
+
+import pytest
+
+from flows.commands import git
+from orchestration.clone import Clone
+
+ASKS = "!sh -c 'echo $GIT_TERMINAL_PROMPT $GIT_SSH_COMMAND'"
+
+
+def test_git_and_ssh_ask_nobody(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password or an unknown host ends the command at once; an ssh command of one's own is left alone."""
+    for name in ("GIT_SSH_COMMAND", "GIT_SSH"):
+        monkeypatch.delenv(name, raising=False)
+    clone.git("config", "alias.asks", ASKS)
+    assert git("asks") == "0 ssh -o BatchMode=yes\n"
+    clone.git("config", "core.sshCommand", "ssh -i key")
+    assert git("asks") == "0\n"
+    monkeypatch.setenv("GIT_SSH_COMMAND", "ssh -p 2222")
+    assert git("asks") == "0 ssh -p 2222\n"

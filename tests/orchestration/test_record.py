@@ -1,0 +1,154 @@
+"""What a night leaves in Git, and what the next one makes of it; Git is real, nothing is trained."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+
+from flows import history, overrides, reasons, record, retrain
+from flows.commands import CommandFailedError
+from flows.preflight import PreflightError
+from flows.rollback import rollback
+from orchestration.clone import ENTRY, LOCKED, Clone
+from tasks.dvc_stage import StageFailedError
+
+
+def test_a_setting_is_due_until_a_decision_is_committed_with_it(clone: Clone) -> None:
+    """The stages rewrite dvc.lock on a night that then fails; a decision says when a setting was tried."""
+    assert reasons.setting_changes() == ["first run"]
+    clone.decide("promoted", "v1.0.0")
+    assert reasons.setting_changes() == []
+    clone.rank(8, 16)
+    clone.commit("Train a smaller LoRA")
+    clone.rank(8, 8)
+    assert reasons.setting_changes() == ["train.rank 16 → 8"]
+    clone.commit("Keep what `dvc repro` wrote")
+    assert reasons.setting_changes() == ["train.rank 16 → 8"]
+    clone.decide("rejected", "v1.0.0")
+    assert reasons.setting_changes() == []
+
+
+def test_a_refused_push_sends_no_tag_and_after_a_rebase_the_tag_is_on_the_branch(clone: Clone) -> None:
+    """A tag of a commit that is on no branch would name a version nobody can reach."""
+    clone.decide("promoted", "v1.0.0")
+    record.settle()
+    sent = clone.sent("refs/tags")
+    assert sent == ["anime-lora#champion#1", "anime-lora@v1.0.0"]
+    clone.another("colleague").push("A better README")
+    clone.decide("promoted", "v2.0.0")
+    with pytest.raises(CommandFailedError, match=r"promoted v2\.0\.0, not sent: .*git pull --rebase"):
+        record.deliver(replace(ENTRY, version="v2.0.0"))
+    with pytest.raises(PreflightError, match=r"others pushed 1 commits, and 1 .* not sent: `git pull --rebase`"):
+        record.settle()
+    assert clone.sent("refs/tags") == sent
+    clone.git("pull", "--quiet", "--rebase")
+    record.settle()
+    assert clone.sent("refs/tags") == sorted([*sent, "anime-lora#champion#2", "anime-lora@v2.0.0"])
+    main = clone.git("--git-dir", "../origin.git", "rev-parse", "main")
+    assert clone.git("rev-parse", "anime-lora@v2.0.0^{}", "anime-lora#champion#2^{}").split() == [main, main]
+
+
+@pytest.mark.parametrize("outcome", ["promoted", "rejected"])
+@pytest.mark.parametrize("follows", [True, False])
+def test_what_a_killed_run_committed_is_sent(clone: Clone, outcome: history.Outcome, follows: bool) -> None:
+    """Also the very first push of a branch, and where nothing was promoted yet."""
+    clone.decide(outcome, None if outcome == "rejected" else "v1.0.0")
+    if not follows:
+        clone.git("branch", "--unset-upstream")
+    record.settle()
+    assert clone.git("rev-parse", "@{upstream}") == clone.git("rev-parse", "HEAD")
+    assert bool(clone.sent("refs/tags")) == (outcome == "promoted")
+
+
+def test_a_rollback_on_no_branch_is_refused(clone: Clone) -> None:
+    """Its commit would be on none."""
+    for version in ("v1.0.0", "v2.0.0"):
+        clone.decide("promoted", version)
+    Path(".dvc").mkdir()
+    clone.git("switch", "--quiet", "--detach")
+    head = clone.git("rev-parse", "HEAD")
+    with pytest.raises(PreflightError, match="Git is on no branch: `git switch main`"):
+        rollback("too dark")
+    assert (clone.git("rev-parse", "HEAD"), clone.sent("refs/tags")) == (head, [])
+
+
+def test_without_a_decision_nothing_is_sent(clone: Clone) -> None:
+    """A person's commits are a person's to push."""
+    clone.commit("Not ready")
+    record.settle()
+    assert clone.git("rev-parse", "@{upstream}") != clone.git("rev-parse", "HEAD")
+
+
+def test_a_night_starts_from_what_others_pushed(clone: Clone) -> None:
+    """Also after a night that failed and left a dvc.lock of its own, which is made anew."""
+    colleague = clone.another("colleague")
+    colleague.rank(8, 8)
+    colleague.commit("Train a smaller LoRA")
+    colleague.git("push", "--quiet")
+    clone.rank(16, 4)
+    record.settle()
+    assert clone.git("status", "--porcelain") == ""
+    assert clone.git("rev-parse", "HEAD") == colleague.git("rev-parse", "HEAD")
+
+
+def test_a_shallow_clone_gets_the_commits_and_tags_that_it_lacks(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a work pool makes one: the champion is known as such, and is not tagged again."""
+    clone.decide("promoted", "v1.0.0")
+    record.settle()
+    clone.rank(8, 8)
+    clone.push("Train a smaller LoRA")
+    tags = clone.sent("refs/tags")
+    shallow = clone.another("shallow", "--depth", "1", "--no-tags")
+    monkeypatch.chdir(shallow.root)
+    record.settle()
+    assert shallow.git("tag").split() == clone.sent("refs/tags") == tags
+    assert reasons.setting_changes() == ["train.rank 16 → 8"]
+
+
+def test_what_others_pushed_overwrites_nobodys_work(clone: Clone) -> None:
+    """A file that is changed here and there stops the night; the change is kept."""
+    clone.another("colleague").push("theirs", "params.yaml")
+    clone.write("params.yaml", "mine")
+    with pytest.raises(CommandFailedError, match="commit or stash what is changed here"):
+        record.settle()
+    assert Path("params.yaml").read_text() == "mine"
+
+
+def test_a_remote_that_does_not_answer_is_a_warning(clone: Clone, caplog: pytest.LogCaptureFixture) -> None:
+    """A night's training need not wait for it."""
+    clone.git("remote", "set-url", "origin", "../nowhere.git")
+    logging.getLogger("prefect").propagate = True
+    with caplog.at_level(logging.WARNING, "prefect.upstream"):
+        record.settle()
+    assert "going on with the commits that are here: git fetch" in caplog.text
+
+
+@pytest.mark.parametrize("decided", [True, False])
+def test_a_failed_run_goes_back_from_its_override_until_it_is_committed(
+    clone: Clone, decided: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Afterwards a failure is one of sending. DVC is not here, so it cannot go back: the reason is still the run's."""
+    logging.getLogger("prefect").propagate = True
+    reason = StageFailedError("the lamp went out")
+
+    def night(*_: object) -> None:
+        Path("dvc.lock").write_text(LOCKED.format(rank=8))
+        if decided:
+            clone.commit("promoted")
+            overrides.keep()
+        raise reason
+
+    for name in ("mark_orphans", "committable", "preflight", "ready", "load_params", "_rename", "get_run_logger"):
+        monkeypatch.setattr(retrain, name, MagicMock())
+    monkeypatch.setattr(overrides, "check_params", MagicMock())
+    monkeypatch.setattr(reasons, "look", MagicMock())
+    monkeypatch.setattr(retrain, "_night", night)
+    with pytest.raises(StageFailedError) as error:
+        retrain.retrain.fn(overrides=["train.rank=8"])
+    assert error.value is reason
+    rank = 8 if decided else 16
+    assert Path("params.yaml").read_text() == f"train:\n  rank: {rank}\n"
+    assert Path("dvc.lock").read_text() == LOCKED.format(rank=rank)
+    assert ("data/ is as the override left it" in caplog.text) != decided
