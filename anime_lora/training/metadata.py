@@ -24,7 +24,7 @@ OPTIMIZERS = {
     "adamw": "torch.optim.AdamW",
     "adamw8bit": "bitsandbytes.optim.adamw.AdamW8bit",
     "prodigy": "prodigyopt.prodigy.Prodigy",
-    "adafactor": "torch.optim.Adafactor",
+    "adafactor": "transformers.optimization.Adafactor(scale_parameter=False,relative_step=False,warmup_init=False)",
 }
 
 

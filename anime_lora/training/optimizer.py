@@ -24,9 +24,22 @@ def build(settings: Train, unet: list[nn.Parameter], text_encoder: list[nn.Param
     decay = settings.weight_decay
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, weight_decay=decay, fused=all(p.device.type != "mps" for p in unet))
-    if settings.optimizer == "adafactor":
-        return torch.optim.Adafactor(groups, weight_decay=decay)
-    return _prodigy(groups, decay) if settings.optimizer == "prodigy" else _adamw8bit(groups, decay)
+    return {"adafactor": _adafactor, "prodigy": _prodigy, "adamw8bit": _adamw8bit}[settings.optimizer](groups, decay)
+
+
+def _adafactor(groups: list[dict[str, Any]], decay: float) -> torch.optim.Optimizer:
+    """Adafactor (Shazeer & Stern 2018) at the given rate: scaled by a weight's own size, B = 0 would hardly move."""
+    from transformers.optimization import Adafactor
+
+    factored: torch.optim.Optimizer = Adafactor(
+        groups,
+        lr=groups[0]["lr"],
+        weight_decay=decay,
+        scale_parameter=False,
+        relative_step=False,
+        warmup_init=False,
+    )
+    return factored
 
 
 def _prodigy(groups: list[dict[str, Any]], decay: float) -> torch.optim.Optimizer:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from anime_lora.errors import TrainingError
 from anime_lora.params.section import Compute
 from anime_lora.params.train import Train
-from anime_lora.training import machine
+from anime_lora.training import checkpoint, lora, machine
 from anime_lora.training.batches import Visit
 from anime_lora.training.loop import take_step, train_epochs
 from anime_lora.training.optimizer import Average, rate_factor
@@ -192,6 +192,39 @@ def test_prodigy_with_an_adam_rate_is_refused(make: Callable) -> None:
     """A rate of 1e-4 under Prodigy would not train at all."""
     with pytest.raises(TrainingError, match=r"set train\.learning_rate to 1\.0"):
         make(optimizer="prodigy", learning_rate=1e-4)
+
+
+def trained_up(run: object, steps: int) -> float:
+    """Mean |B| after `steps` steps."""
+    state = State()
+    run.training_mode(True)  # type: ignore[attr-defined]
+    for epoch in range(steps):
+        take_step(run, state, run.visits(epoch)[: run.group_size], Stop())  # type: ignore[arg-type, attr-defined]
+    found = [value for name, value in run.adapter().items() if "lora_B" in name]  # type: ignore[attr-defined]
+    return float(torch.cat([value.flatten() for value in found]).abs().mean())
+
+
+def test_adafactor_moves_as_far_as_adamw(make: Callable) -> None:
+    """At the same rate B, which starts at zero, is of AdamW's size after 20 steps (within 10x)."""
+    changes = {"learning_rate": 1e-3, "schedule": "constant", "epochs": 20, "heldout_images": 0}
+    adamw, adafactor = (trained_up(make(optimizer=name, **changes), 20) for name in ("adamw", "adafactor"))
+    assert adamw / 10 < adafactor < adamw * 10
+
+
+@pytest.mark.parametrize("name", ["adafactor", "adamw8bit", "prodigy"])
+def test_the_optimizers_state_survives_a_checkpoint(make: Callable, tmp_path: Path, name: str) -> None:
+    """Put back from a file, every optimizer takes the very step that it would have taken."""
+    changes = {"optimizer": name, "rank": 8, "learning_rate": 1.0 if name == "prodigy" else 1e-3}
+    first = make(**changes)
+    trained_up(first, 2)
+    file = checkpoint.save(tmp_path, 2, "mark", {"optimizer": first.optimizer.state_dict()}, {})
+    second = make(**changes)
+    lora.load_adapter_state(second.pipe.unet, second.pipe.text_encoder, first.adapter())
+    second.optimizer.load_state_dict(torch.load(file / checkpoint.STATE, weights_only=True)["optimizer"])
+    for run in (first, second):
+        run.training_mode(True)
+        take_step(run, State(step=2), run.visits(2)[:2], Stop())
+    assert all(torch.equal(value, second.adapter()[key]) for key, value in first.adapter().items())
 
 
 def test_eight_bit_state_is_eight_bit(make: Callable) -> None:
