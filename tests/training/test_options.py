@@ -128,6 +128,16 @@ def test_prior_pictures_are_the_bases_own(make: Callable, tmp_path: Path) -> Non
     assert batch.texts[2] == run.settings.prior_prompt
 
 
+def test_a_class_picture_dealt_twice_draws_twice(make: Callable, tmp_path: Path) -> None:
+    """Beside each training picture of an epoch the one class picture has other noise and a timestep of its own."""
+    run = make(prior_images=1)
+    run.pictures += class_pictures(run, tmp_path / "prior", Stop())
+    batch = run.batches.of(run.visits(0))
+    count = len(of_split(run.pictures, "train"))
+    assert len({tuple(target.flatten().tolist()) for target in batch.target[count:]}) == count
+    assert len(set(batch.timesteps[count:].tolist())) > 1
+
+
 def test_each_picture_is_shown_with_its_own_caption(make: Callable) -> None:
     """Without caption options a visit shows the text that the dataset has for its picture, and the UNet is told it."""
     run = make()
