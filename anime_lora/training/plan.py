@@ -64,8 +64,9 @@ def _counts(run: Run, pictures: list[Picture], concept: Concept) -> Iterator[tup
     yield "optimizer steps", f"{run.total_steps} ({-(-run.total_steps // settings.epochs)} per epoch)"
     group = settings.batch_size * settings.gradient_accumulation_steps
     yield "effective batch", f"{group} ({settings.batch_size} x {settings.gradient_accumulation_steps})"
-    rate = sense.effective_rate(settings)
-    yield "effective learning rate", f"{rate:g} ({settings.learning_rate:g} x {rate / settings.learning_rate:g})"
+    told = ("effective learning rate", "effective rate of the text encoder")
+    rates = zip(told, sense.rates(settings).values(), sense.effective_rates(settings).values(), strict=False)
+    yield from ((what, f"{moved:g} ({rate:g} x {moved / rate:g})") for what, rate, moved in rates)
     trained = sum(value.numel() for value in run.adapter().values())
     yield "trained weights", f"{trained / 1e6:.2f} million"
     yield "longest caption", f"{longest} of {tokenizer.model_max_length} tokens"

@@ -24,7 +24,7 @@ from training.tiny import COMPUTE, ROOT, make_run, train_settings
 
 RUNS = [
     {"optimizer": "adamw8bit"},
-    {"optimizer": "prodigy", "learning_rate": 1.0},
+    {"optimizer": "prodigy", "learning_rate": 1.0, "text_encoder_learning_rate": 1.0},
     {"optimizer": "adafactor"},
     {"dora": True, "target": "attn"},
     {"rslora": True, "dropout": 0.3},

@@ -79,6 +79,17 @@ def test_nonsense_is_refused_with_every_reason_at_once(planned: Any) -> None:
         assert words in str(caught.value)
 
 
+def test_the_text_encoders_rate_is_shown_and_judged(planned: Any) -> None:
+    """Its rate has a row and limits of its own; under prodigy both rates must be one."""
+    rows = planned(text_encoder_learning_rate=1e-7)
+    assert dict(rows)["effective rate of the text encoder"] == "2e-07 (1e-07 x 2)"
+    assert any(value.startswith("train.text_encoder_learning_rate x") for what, value in rows if what == "doubt")
+    with pytest.raises(TrainingError, match=r"train\.text_encoder_learning_rate x alpha / rank = 2 is above"):
+        planned(text_encoder_learning_rate=1.0)
+    with pytest.raises(TrainingError, match=r"train\.text_encoder_learning_rate = 0\.5 differs.*prodigy"):
+        planned(optimizer="prodigy", learning_rate=1.0, text_encoder_learning_rate=0.5)
+
+
 def test_doubts_are_said_and_stop_nothing(planned: Any) -> None:
     doubts = [value for what, value in planned(patience=50, learning_rate=1e-7) if what == "doubt"]
     assert any("train.patience = 50" in each for each in doubts)
