@@ -55,7 +55,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     with machine.deterministic(device), listening() as stop:
         run = _prepared(settings, base, base_path, device, (cache, mark))
         with room_on_disk("the work in progress", cache):
-            _cache_pictures(run, pictures, cache / "prior" / facts["base"]["weights_sha256"][:16], stop)
+            _cache_pictures(run, pictures, prior.folder(cache, facts["base"]), stop)
             state = restore(run)
             train_epochs(run, state, stop)
         if run.accelerator.is_main_process:
