@@ -1,7 +1,6 @@
 """Prior preservation: pictures the base itself draws of the class, so that training does not lose what it knew."""
 
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +39,10 @@ def class_pictures(run: Run, cache: Path, stop: Stop, most: int | None = None) -
         with judged_weights(run):
             for i, file in track(missing, "train", "draw class pictures", len(missing), unit="picture"):
                 seed = number("prior", i) % 2**32
-                write_bytes(file, _png(preview.picture(run, preview.sample(run, settings.prior_prompt, seed, stop))))
+                image = preview.picture(run, preview.sample(run, settings.prior_prompt, seed, stop))
+                write_bytes(file, preview.png(image, preview.parameters(run, settings.prior_prompt, seed)))
     run.accelerator.wait_for_everyone()
     return [_picture(file, settings.prior_prompt) for _, file in wanted]
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "png")
-    return buffer.getvalue()
 
 
 def _picture(file: Path, prompt: str) -> Picture:

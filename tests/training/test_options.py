@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from anime_lora.errors import TrainingError
@@ -119,6 +120,8 @@ def test_prior_pictures_are_the_bases_own(make: Callable, tmp_path: Path) -> Non
     assert drawn == class_pictures(run, tmp_path / "prior", Stop())
     assert [picture.split for picture in drawn] == ["prior", "prior"]
     assert drawn[0].pixel_sha256 != drawn[1].pixel_sha256
+    with Image.open(drawn[0].path) as image:
+        assert image.info["parameters"].startswith(f"{run.settings.prior_prompt}\nSteps: 2,")
     run.pictures += drawn
     visits = run.visits(0)
     assert len(visits) == len(of_split(run.pictures, "train"))
