@@ -22,6 +22,8 @@ TOLERANCE = 2.0**-9
 """Largest difference of ΔW relative to its largest value: two factors rounded to fp16 (2⁻¹¹ each) stay below it."""
 
 Factors = dict[str, tuple[Tensor, Tensor, float]]
+Lengths = dict[str, Tensor]
+"""DoRA's length of each output, flat, by module; empty without DoRA."""
 
 
 def write_diffusers(folder: Path, pipe: StableDiffusionPipeline, adapter: dict[str, Tensor]) -> Path:
@@ -65,8 +67,14 @@ def expected(adapter: dict[str, Tensor], settings: Train) -> Factors:
     return {path: (adapter[f"{path}.lora_A.weight"], adapter[f"{path}.lora_B.weight"], factor) for path in paths}
 
 
-def loaded_by_diffusers(pipe: StableDiffusionPipeline, path: Path) -> Factors:
-    """down, up and scale of each module after diffusers has loaded `path` into fp32 models of `pipe`'s architecture."""
+def expected_lengths(adapter: dict[str, Tensor]) -> Lengths:
+    """The lengths that were trained."""
+    split = {kohya.split_name(name): value for name, value in adapter.items()}
+    return {path: value.flatten() for (path, part), value in split.items() if part == "lora_magnitude_vector.weight"}
+
+
+def loaded_by_diffusers(pipe: StableDiffusionPipeline, path: Path) -> tuple[Factors, Lengths]:
+    """What each module has after diffusers has loaded `path` into fp32 models of `pipe`'s architecture."""
     state, alphas, metadata = pipe.lora_state_dict(path.parent, weight_name=path.name, return_lora_metadata=True)
     parts: dict[str, nn.Module] = {"unet": _skeleton(pipe.unet)}
     pipe.load_lora_into_unet(state, alphas, parts["unet"], adapter_name=lora.ADAPTER, metadata=metadata)
@@ -76,11 +84,14 @@ def loaded_by_diffusers(pipe: StableDiffusionPipeline, path: Path) -> Factors:
             state, alphas, parts["text_encoder"], adapter_name=lora.ADAPTER, metadata=metadata
         )
     found: Factors = {}
+    lengths: Lengths = {}
     for part, module in parts.items():
         for name, layer in lora.layers(module):
             down, up = (factor[lora.ADAPTER].weight.detach() for factor in (layer.lora_A, layer.lora_B))
             found[f"{part}.{name}"] = (down, up, float(layer.scaling[lora.ADAPTER]))
-    return found
+            if lora.ADAPTER in layer.lora_magnitude_vector:
+                lengths[f"{part}.{name}"] = layer.lora_magnitude_vector[lora.ADAPTER].weight.detach().flatten()
+    return found, lengths
 
 
 def _skeleton(module: Any) -> nn.Module:
@@ -90,9 +101,10 @@ def _skeleton(module: Any) -> nn.Module:
     return empty.to_empty(device="cpu")
 
 
-def loaded_by_webui(path: Path, names: list[str]) -> Factors:
-    """down, up and scale of each module as kohya's own loader finds them: by the names of the model's modules."""
-    return kohya.factors(load_file(path), names)
+def loaded_by_webui(path: Path, names: list[str]) -> tuple[Factors, Lengths]:
+    """What each module has as kohya's own loader finds it: by the names of the model's modules."""
+    tensors = load_file(path)
+    return kohya.factors(tensors, names), kohya.lengths(tensors, names)
 
 
 def check_equal(wanted: Factors, found: Factors, file: str) -> None:
@@ -115,6 +127,17 @@ def check_equal(wanted: Factors, found: Factors, file: str) -> None:
             raise AdapterError(
                 f"{file}: ΔW of {name} reads back {difference:.3g} off (limit {limit:.3g}): nothing is published"
             )
+
+
+def check_lengths(wanted: Lengths, found: Lengths, file: str) -> None:
+    """Compare DoRA's lengths, which both files hold in fp32.
+
+    Raises:
+        AdapterError: a module's lengths are missing or differ.
+    """
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in wanted or name not in found or not torch.equal(wanted[name], found[name]):
+            raise AdapterError(f"{file}: DoRA's lengths of {name} read back differently: nothing is published")
 
 
 def _underflow(parts: tuple[Tensor, Tensor, float]) -> float:
@@ -142,7 +165,9 @@ def export(
     folder, kohya_name = files
     first = write_diffusers(folder, pipe, adapter)
     second = write_kohya(folder / kohya_name, adapter, settings, metadata)
-    wanted = expected(adapter, settings)
-    check_equal(wanted, loaded_by_diffusers(pipe, first), first.name)
-    check_equal(wanted, loaded_by_webui(second, list(wanted)), second.name)
+    wanted, lengths = expected(adapter, settings), expected_lengths(adapter)
+    loaded = {first.name: loaded_by_diffusers(pipe, first), second.name: loaded_by_webui(second, list(wanted))}
+    for file, found in loaded.items():
+        check_equal(wanted, found[0], file)
+        check_lengths(lengths, found[1], file)
     return first, second

@@ -40,7 +40,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def tensors(adapter: dict[str, Tensor], alpha: float, rslora: bool) -> dict[str, Tensor]:
-    """An adapter (PEFT names, as `lora.adapter_state`) in kohya's names: fp16 weights, fp32 alphas.
+    """An adapter (PEFT names, as `lora.adapter_state`) in kohya's names: fp16 factors, fp32 alphas and DoRA lengths.
 
     rsLoRA's alpha/√rank is written as alpha·√rank, which a reader divides by the rank.
     """
@@ -52,7 +52,7 @@ def tensors(adapter: dict[str, Tensor], alpha: float, rslora: bool) -> dict[str,
             part == "lora_magnitude_vector.weight"
         ):  # one length per output, in the shape that broadcasts over the weight
             shape = (-1, *[1] * (adapter[f"{path}.lora_A.weight"].dim() - 1))
-            found[f"{module}.dora_scale"] = value.reshape(shape).to(torch.float16)
+            found[f"{module}.dora_scale"] = value.reshape(shape)
             continue
         found[f"{module}.{PARTS[part]}"] = value.to(torch.float16)
         if part == "lora_A.weight":
@@ -79,3 +79,9 @@ def factors(found: dict[str, Tensor], paths: Iterable[str]) -> dict[str, tuple[T
         down, up = found[f"{module}.lora_down.weight"], found[f"{module}.lora_up.weight"]
         result[known[module]] = (down, up, float(found[f"{module}.alpha"]) / down.shape[0])
     return result
+
+
+def lengths(found: dict[str, Tensor], paths: Iterable[str]) -> dict[str, Tensor]:
+    """DoRA's length of each output, flat, by module paths of the model that a kohya file has one for."""
+    named = {path: f"{module_name(path)}.dora_scale" for path in paths}
+    return {path: found[name].flatten() for path, name in named.items() if name in found}

@@ -240,6 +240,17 @@ def test_the_optimizers_state_survives_a_checkpoint(make: Callable, tmp_path: Pa
     assert all(torch.equal(value, second.adapter()[key]) for key, value in first.adapter().items())
 
 
+def test_weight_decay_leaves_doras_lengths(make: Callable) -> None:
+    """Pulled to zero they would erase the base's weights: with no gradient a step leaves them and shrinks A."""
+    run = make(dora=True, weight_decay=0.9, learning_rate=1e-2, target="attn", text_encoder_learning_rate=1e-2)
+    before = run.adapter()
+    for parameter in run.parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    run.optimizer.step()
+    for name, value in run.adapter().items():
+        assert torch.equal(value, before[name]) != ("lora_A" in name)
+
+
 def test_eight_bit_state_is_eight_bit(make: Callable) -> None:
     """Large adapters keep their optimizer state in bytes."""
     run = make(optimizer="adamw8bit", rank=64, alpha=64.0, target="all-linear+conv")
