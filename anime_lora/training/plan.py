@@ -37,7 +37,7 @@ def plan(  # noqa: PLR0917  the door: four sections, two folders
     """
     pictures = read_pictures(source)
     device = machine.device_name(compute)
-    machine.check(settings, device)
+    machine.check(settings, device, compute.processes)
     sense.refuse(settings, concept, pictures)
     path = locate(base)
     facts, mark = identity(settings, concept, base, path, pictures)

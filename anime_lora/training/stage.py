@@ -44,7 +44,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
         SystemExit: code 75 after SIGTERM or SIGINT, with the work saved.
     """
     device = machine.device_name(compute)
-    machine.check(settings, device)
+    machine.check(settings, device, compute.processes)
     pictures = read_pictures(organize)
     sense.refuse(settings, concept, pictures)
     base_path = locate(base)

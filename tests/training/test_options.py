@@ -201,6 +201,19 @@ def test_what_the_machine_cannot_do_is_refused() -> None:
             machine.device_name(Compute(**{**COMPUTE.model_dump(), "device": "cuda"}))
 
 
+def test_what_a_gpu_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """xformers that is not installed, more processes than GPUs, several on mps; CPUs may have any number."""
+    monkeypatch.setattr("anime_lora.training.machine.find_spec", lambda _: None)
+    with pytest.raises(TrainingError, match=r"not installed.*use sdpa"):
+        machine.check(train_settings(attention="xformers"), "cuda")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for device, processes in (("cuda", 3), ("mps", 2)):
+        with pytest.raises(TrainingError, match=rf"compute\.processes is {processes}, but {device} has"):
+            machine.check(train_settings(), device, processes)
+    machine.check(train_settings(), "cuda", 2)
+    machine.check(train_settings(), "cpu", 8)
+
+
 def test_prodigy_with_an_adam_rate_is_refused(make: Callable) -> None:
     """A rate of 1e-4 under Prodigy would not train at all."""
     with pytest.raises(TrainingError, match=r"set train\.learning_rate to 1\.0"):
