@@ -26,16 +26,22 @@ Lengths = dict[str, Tensor]
 """DoRA's length of each output, flat, by module; empty without DoRA."""
 
 
-def write_diffusers(folder: Path, pipe: StableDiffusionPipeline, adapter: dict[str, Tensor]) -> Path:
-    """`pytorch_lora_weights.safetensors`, fp32, with the PEFT metadata without which alpha is lost on load."""
+def write_diffusers(
+    folder: Path, pipe: StableDiffusionPipeline, adapter: dict[str, Tensor], told: dict[str, str]
+) -> Path:
+    """`pytorch_lora_weights.safetensors`, fp32, with the PEFT metadata without which alpha is lost on load.
+
+    Of `told`, what the kohya file says about itself, it repeats the model specification and the lineage.
+    """
     described: dict[str, Any] = {}
     for part, module in (("unet", pipe.unet), ("text_encoder", pipe.text_encoder)):
         if any(name.startswith(f"{part}.") for name in adapter):
             described |= {f"{part}.{key}": value for key, value in _config(module).items()}
-    metadata = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(described, sort_keys=True)}
+    metadata = {key: value for key, value in told.items() if key.startswith(("modelspec.", "anime_lora."))}
+    metadata |= {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(described, sort_keys=True)}
     named = {_diffusers_name(name): value for name, value in adapter.items()}
     path = folder / DIFFUSERS
-    write_bytes(path, serialized(named, metadata))
+    write_bytes(path, serialized(named, metadata, HASHES))
     return path
 
 
@@ -54,10 +60,22 @@ def _diffusers_name(name: str) -> str:
 
 
 def write_kohya(path: Path, adapter: dict[str, Tensor], settings: Train, metadata: dict[str, str]) -> Path:
-    """The file webuis read, with the hashes they know it by."""
-    found = kohya.tensors(adapter, settings.alpha, settings.rslora)
-    write_bytes(path, serialized(found, metadata, HASHES))
+    """The file webuis read, with the hashes they know it by, proven.
+
+    Raises:
+        AdapterError: a weight is not finite or too large for fp16, or the file reads back differently.
+    """
+    for name, value in adapter.items():
+        if not value.to(torch.float16).isfinite().all():
+            raise AdapterError(f"{name} is not finite in fp16: training has diverged; lower train.learning_rate")
+    write_bytes(path, serialized(kohya.tensors(adapter, settings.alpha, settings.rslora), metadata, HASHES))
+    _prove(adapter, settings, path.name, loaded_by_webui(path, list(expected(adapter, settings))))
     return path
+
+
+def _prove(adapter: dict[str, Tensor], settings: Train, file: str, found: tuple[Factors, Lengths]) -> None:
+    check_equal(expected(adapter, settings), found[0], file)
+    check_lengths(expected_lengths(adapter), found[1], file)
 
 
 def expected(adapter: dict[str, Tensor], settings: Train) -> Factors:
@@ -159,15 +177,8 @@ def export(
     Raises:
         AdapterError: a weight is not finite or too large for fp16, or a file reads back differently.
     """
-    for name, value in adapter.items():
-        if not value.to(torch.float16).isfinite().all():
-            raise AdapterError(f"{name} is not finite in fp16: training has diverged; lower train.learning_rate")
     folder, kohya_name = files
-    first = write_diffusers(folder, pipe, adapter)
     second = write_kohya(folder / kohya_name, adapter, settings, metadata)
-    wanted, lengths = expected(adapter, settings), expected_lengths(adapter)
-    loaded = {first.name: loaded_by_diffusers(pipe, first), second.name: loaded_by_webui(second, list(wanted))}
-    for file, found in loaded.items():
-        check_equal(wanted, found[0], file)
-        check_lengths(lengths, found[1], file)
+    first = write_diffusers(folder, pipe, adapter, metadata)
+    _prove(adapter, settings, first.name, loaded_by_diffusers(pipe, first))
     return first, second

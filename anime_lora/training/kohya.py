@@ -39,11 +39,13 @@ def split_name(name: str) -> tuple[str, str]:
     raise AdapterError(f"{name} is no LoRA tensor")
 
 
-def tensors(adapter: dict[str, Tensor], alpha: float, rslora: bool) -> dict[str, Tensor]:
-    """An adapter (PEFT names, as `lora.adapter_state`) in kohya's names: fp16 factors, fp32 alphas and DoRA lengths.
+def written_alpha(rank: int, alpha: float, rslora: bool) -> float:
+    """The alpha that a reader divides by the rank: rsLoRA's alpha/√rank is alpha·√rank / rank."""
+    return alpha * math.sqrt(rank) if rslora else alpha
 
-    rsLoRA's alpha/√rank is written as alpha·√rank, which a reader divides by the rank.
-    """
+
+def tensors(adapter: dict[str, Tensor], alpha: float, rslora: bool) -> dict[str, Tensor]:
+    """An adapter (PEFT names, as `lora.adapter_state`) in kohya's names: fp16 factors, fp32 alphas and DoRA lengths."""
     found: dict[str, Tensor] = {}
     for name, value in adapter.items():
         path, part = split_name(name)
@@ -56,8 +58,7 @@ def tensors(adapter: dict[str, Tensor], alpha: float, rslora: bool) -> dict[str,
             continue
         found[f"{module}.{PARTS[part]}"] = value.to(torch.float16)
         if part == "lora_A.weight":
-            rank = value.shape[0]
-            found[f"{module}.alpha"] = torch.tensor(alpha * math.sqrt(rank) if rslora else alpha)
+            found[f"{module}.alpha"] = torch.tensor(written_alpha(value.shape[0], alpha, rslora))
     return found
 
 

@@ -61,7 +61,8 @@ def test_a_fresh_pipeline_loads_either_file(
     """
     run = make(**changes)
     adapter = filled(run)
-    files = export.export(run.pipe, adapter, run.settings, (tmp_path, "n.safetensors"), {})
+    told = {"modelspec.title": "t", "anime_lora.version": "0", "ss_steps": "1"}
+    files = export.export(run.pipe, adapter, run.settings, (tmp_path, "n.safetensors"), told)
     file = files[0] if kind == "diffusers" else files[1]
     pipe = StableDiffusionPipeline.from_pretrained(tiny_base, safety_checker=None)
     pipe.load_lora_weights(tmp_path, weight_name=file.name, adapter_name="default")
@@ -81,7 +82,7 @@ def test_a_fresh_pipeline_loads_either_file(
 def test_alpha_stands_in_the_metadata(make: Callable, tmp_path: Path) -> None:
     """Without it diffusers would load rank 4, alpha 8 (scale 2) at scale 1."""
     run = make(rank=4, alpha=8.0)
-    path = export.write_diffusers(tmp_path, run.pipe, filled(run))
+    path = export.write_diffusers(tmp_path, run.pipe, filled(run), {})
     described = json.loads(read_header(path)["__metadata__"]["lora_adapter_metadata"])
     assert described["unet.lora_alpha"] == 8.0
     assert described["unet.r"] == 4
