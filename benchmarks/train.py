@@ -2,7 +2,8 @@
 
 The plain loop is what that script does for each step: encode the pictures with the VAE, encode the captions, add noise,
 predict, mean squared error, clip, AdamW, with adapters from PEFT's defaults on the same modules. Both take the same
-pictures, effective batch, rank and precision; their steps alternate, so that a busy machine slows both.
+pictures, effective batch, rank and precision (below fp32: frozen models in it, adapters in fp32, autocast over the
+UNet, as the script with `--mixed_precision`); their steps alternate, so that a busy machine slows both.
 
 `--base sd15` uses the architecture of Stable Diffusion 1.5 with random weights: enough for speed and memory.
 """
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
+from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from PIL import Image
 from torch import Tensor
@@ -52,9 +54,11 @@ class Plain:
         config = LoraConfig(
             r=settings.rank, lora_alpha=settings.alpha, init_lora_weights="gaussian", target_modules=targets
         )
+        self.dtype = machine.DTYPES[settings.precision]
         for module in (pipe.unet, pipe.vae, pipe.text_encoder):
-            module.requires_grad_(False).to(device)
+            module.requires_grad_(False).to(device, self.dtype)
         pipe.unet.add_adapter(config)
+        cast_training_params(pipe.unet, dtype=torch.float32)
         pipe.unet.train()
         self.trained = [p for p in pipe.unet.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate)
@@ -77,7 +81,8 @@ class Plain:
             [p.text for p in pictures], padding="max_length", truncation=True, max_length=77, return_tensors="pt"
         ).input_ids.to(self.device)
         words = self.pipe.text_encoder(ids, return_dict=False)[0]
-        found = self.pipe.unet(self.noise.add_noise(latents, noise, times), times, words, return_dict=False)[0]
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            found = self.pipe.unet(self.noise.add_noise(latents, noise, times), times, words, return_dict=False)[0]
         return functional.mse_loss(found.float(), noise.float())
 
     def _pixels(self, picture: Picture) -> Tensor:
@@ -150,16 +155,26 @@ def open_ours(options: argparse.Namespace, side: int, base: Path, folder: Path) 
 
 
 def alone(name: str, options: argparse.Namespace, side: int, base: Path, folder: Path) -> int:
-    """Bytes that one loop needs at most when it has a process to itself: set up, encode, two steps."""
+    """Bytes that one loop needs at most when it has a process to itself: set up, two steps (on a CPU: with encoding).
+
+    Ours encodes before training, in memory that it gives back; a GPU's peak can be counted from there.
+    """
     run = open_ours(options, side, base, folder)
     part = run.visits(0)[: run.group_size]
     if name == "ours":
+        run.batches.latents.fill([visit.picture for visit in part], [False], lambda: None)
+        if run.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
         run.training_mode(True)
         for _ in range(2):
             take_step(run, State(), part, Stop())
         return measure.memory_peak(run)
     pictures, empty = [visit.picture for visit in part], replace(run, pipe=None, batches=None, optimizer=None)
     del run
+    if device_here().type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     plain = Plain(load_pipeline(base, machine.DTYPES[options.precision]), settings_of(options), side, device_here())
     for _ in range(2):
         plain.step(pictures, options.plain_batch or options.batch)

@@ -11,11 +11,15 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
+NAME = r"^[^\s/\\]+$"
+"""One word that can stand in the name of a file or folder."""
+
+
 class Concept(Section):
     """What the LoRA is called in a prompt."""
 
-    trigger: str = Field(min_length=1, pattern=r"^\S+$")
-    class_name: str = Field(min_length=1, pattern=r"^\S+$")
+    trigger: str = Field(min_length=1, pattern=NAME)
+    class_name: str = Field(min_length=1, pattern=NAME)
     instance_prompt: str = Field(min_length=1)
 
 

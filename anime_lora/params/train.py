@@ -10,7 +10,7 @@ from anime_lora.params.section import Section
 class Train(Section):
     """How the LoRA is trained; what each value does stands beside it in `params.yaml`."""
 
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, le=2**63 - 1)
 
     rank: int = Field(ge=1, le=512)
     alpha: float = Field(gt=0)

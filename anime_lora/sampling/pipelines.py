@@ -16,8 +16,11 @@ from anime_lora.errors import AdapterError
 from anime_lora.files import sha256_file
 from anime_lora.params.section import Base, Compute
 from anime_lora.training.base import configs_hash, load_pipeline, locate, weights_hash
+from anime_lora.training.tensorfile import read_header
 
 STYLE, SECOND = "style", "second"
+PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction"}
+"""What a LoRA file says the UNet predicts, in diffusers' words."""
 CURES = {
     STYLE: "run `dvc repro train`, or correct the setting that names it",
     SECOND: "let validate_sample.second_adapter name a LoRA of this base, or null",
@@ -40,14 +43,12 @@ class Artist:
         self.text.vae.to(memory_format=torch.channels_last)
         self.image = StableDiffusionImg2ImgPipeline(**self.text.components, requires_safety_checker=False)
         self.image.set_progress_bar_config(disable=True)
-        scheduler = self.text.scheduler
-        config = json.dumps(dict(scheduler.config), sort_keys=True, default=str)
-        self.sampler = type(scheduler).__name__.removesuffix("Scheduler")
+        self.sampler = type(self.text.scheduler).__name__.removesuffix("Scheduler")
         self.model = Path(base.model).name
         self.identity = {
             "base": weights_hash(path)[:16],
             "configs": configs_hash(path)[:16],
-            "sampler": f"{self.sampler} {hashlib.sha256(config.encode()).hexdigest()[:16]}",
+            "sampler": self._sampling(),
             "resolution": self.size,
             "dtype": str(self.dtype),
         }
@@ -55,6 +56,20 @@ class Artist:
         self.labels: dict[str, str] = {}
         self.control: Any = None
         self.control_mark: str | None = None
+
+    def _sampling(self) -> str:
+        config = json.dumps(dict(self.text.scheduler.config), sort_keys=True, default=str)
+        return f"{self.sampler} {hashlib.sha256(config.encode()).hexdigest()[:16]}"
+
+    def _predict_as(self, file: Path) -> None:
+        """Read the UNet's output as the LoRA in `file` was trained to; the base's scheduler may be silent about it."""
+        told = (read_header(file).get("__metadata__") or {}).get("modelspec.prediction_type", "")
+        wanted = PREDICTIONS.get(told)
+        if wanted is None or wanted == self.text.scheduler.config.prediction_type:
+            return
+        scheduler = type(self.text.scheduler).from_config(self.text.scheduler.config, prediction_type=wanted)
+        self.text.scheduler = self.image.scheduler = scheduler
+        self.identity["sampler"] = self._sampling()
 
     def load(self, file: Path, name: str = STYLE, label: str | None = None) -> None:
         """Put the LoRA in `file` on the base, at weight 0; `label` is its name in a web UI's prompt.
@@ -81,6 +96,8 @@ class Artist:
             diffusers_logging.set_verbosity(verbosity)
         if name not in self.text.get_list_adapters().get("unet", []):
             raise AdapterError(f"LoRA {file} holds no weights for this base's UNet: {CURES[name]}")
+        if name == STYLE:
+            self._predict_as(file)
         self.adapters[name] = sha256_file(file)
         self.labels[name] = label or file.stem
         self.weigh({})

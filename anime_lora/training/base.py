@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
@@ -69,7 +70,7 @@ def _download(base: Base) -> Path:
     wanted += [f"{part}/{stem}.safetensors" for part, stem in WEIGHTS.items()]
     try:
         return Path(snapshot_download(repository, revision=base.revision, allow_patterns=wanted))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, httpx.HTTPError) as error:
         raise BaseModelError(
             f"base.model {base.model} (revision {base.revision or 'main'}) cannot be reached on the hub, and the cache "
             f"{constants.HF_HUB_CACHE} does not hold it ({type(error).__name__}). Offline: run "

@@ -54,16 +54,17 @@ class Batches:
 
     def of(self, visits: Sequence[Visit]) -> Batch:
         """The batch of `visits`, class pictures included."""
-        samples = [self._sample(visit.epoch, visit.picture) for visit in visits]
-        samples += [self._sample(visit.epoch, visit.prior) for visit in visits if visit.prior is not None]
+        samples = [self._sample(v.epoch, v.picture, v.picture.id) for v in visits]
+        samples += [self._sample(v.epoch, v.prior, f"{v.prior.id}/{v.picture.id}") for v in visits if v.prior]
         weights = [1.0] * len(visits) + [self.settings.prior_weight] * (len(samples) - len(visits))
         latents, noise = torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])
         timesteps = torch.tensor([sample[2] for sample in samples])
         return self.noised(latents, noise, timesteps, [sample[3] for sample in samples], torch.tensor(weights))
 
-    def _sample(self, epoch: int, picture: Picture) -> tuple[Tensor, Tensor, int, str]:
+    def _sample(self, epoch: int, picture: Picture, name: str) -> tuple[Tensor, Tensor, int, str]:
+        """One picture's latent, noise, timestep and text; the draws follow from `name`."""
         settings = self.settings
-        key = (settings.seed, epoch, picture.id)
+        key = (settings.seed, epoch, name)
         mean, log_variance = self.latents.get(picture, settings.flip and coin(0.5, "flip", *key))
         drawn = draw(*key, tuple(mean.shape), len(self.alphas))
         noise = objective.shifted(drawn.noise, drawn.offset, settings.noise_offset)

@@ -31,6 +31,10 @@ def truncated(tokenizer: Any, texts: Iterable[str]) -> list[str]:
     return [text for text in texts if token_count(tokenizer, text) > tokenizer.model_max_length]
 
 
+IN_MEMORY = 4096
+"""Embeddings kept in memory: with shuffled tags nearly every visit has a caption of its own."""
+
+
 class Texts:
     """Turns captions into the UNet's conditioning, (n, tokens, width) on the text encoder's device."""
 
@@ -50,11 +54,16 @@ class Texts:
         """Conditioning of `texts`; with gradients when the text encoder is trained, else from memory."""
         if self.trained:
             return self._encode(texts)
-        for text in texts:
-            if text not in self._memory:
-                with torch.no_grad():
-                    self._memory[text] = self._encode([text])[0]
-        return torch.stack([self._memory[text] for text in texts])
+        return torch.stack([self._remembered(text) for text in texts])
+
+    def _remembered(self, text: str) -> Tensor:
+        found = self._memory.get(text)
+        if found is None:
+            with torch.no_grad():
+                found = self._encode([text])[0]
+            if len(self._memory) < IN_MEMORY:
+                self._memory[text] = found
+        return found
 
     def _encode(self, texts: Sequence[str]) -> Tensor:
         device = next(self.encoder.parameters()).device

@@ -22,18 +22,26 @@ TOLERANCE = 2.0**-9
 """Largest difference of ΔW relative to its largest value: two factors rounded to fp16 (2⁻¹¹ each) stay below it."""
 
 Factors = dict[str, tuple[Tensor, Tensor, float]]
+Lengths = dict[str, Tensor]
+"""DoRA's length of each output, flat, by module; empty without DoRA."""
 
 
-def write_diffusers(folder: Path, pipe: StableDiffusionPipeline, adapter: dict[str, Tensor]) -> Path:
-    """`pytorch_lora_weights.safetensors`, fp32, with the PEFT metadata without which alpha is lost on load."""
+def write_diffusers(
+    folder: Path, pipe: StableDiffusionPipeline, adapter: dict[str, Tensor], told: dict[str, str]
+) -> Path:
+    """`pytorch_lora_weights.safetensors`, fp32, with the PEFT metadata without which alpha is lost on load.
+
+    Of `told`, what the kohya file says about itself, it repeats the model specification and the lineage.
+    """
     described: dict[str, Any] = {}
     for part, module in (("unet", pipe.unet), ("text_encoder", pipe.text_encoder)):
         if any(name.startswith(f"{part}.") for name in adapter):
             described |= {f"{part}.{key}": value for key, value in _config(module).items()}
-    metadata = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(described, sort_keys=True)}
+    metadata = {key: value for key, value in told.items() if key.startswith(("modelspec.", "anime_lora."))}
+    metadata |= {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(described, sort_keys=True)}
     named = {_diffusers_name(name): value for name, value in adapter.items()}
     path = folder / DIFFUSERS
-    write_bytes(path, serialized(named, metadata))
+    write_bytes(path, serialized(named, metadata, HASHES))
     return path
 
 
@@ -52,10 +60,22 @@ def _diffusers_name(name: str) -> str:
 
 
 def write_kohya(path: Path, adapter: dict[str, Tensor], settings: Train, metadata: dict[str, str]) -> Path:
-    """The file webuis read, with the hashes they know it by."""
-    found = kohya.tensors(adapter, settings.alpha, settings.rslora)
-    write_bytes(path, serialized(found, metadata, HASHES))
+    """The file webuis read, with the hashes they know it by, proven.
+
+    Raises:
+        AdapterError: a weight is not finite or too large for fp16, or the file reads back differently.
+    """
+    for name, value in adapter.items():
+        if not value.to(torch.float16).isfinite().all():
+            raise AdapterError(f"{name} is not finite in fp16: training has diverged; lower train.learning_rate")
+    write_bytes(path, serialized(kohya.tensors(adapter, settings.alpha, settings.rslora), metadata, HASHES))
+    _prove(adapter, settings, path.name, loaded_by_webui(path, list(expected(adapter, settings))))
     return path
+
+
+def _prove(adapter: dict[str, Tensor], settings: Train, file: str, found: tuple[Factors, Lengths]) -> None:
+    check_equal(expected(adapter, settings), found[0], file)
+    check_lengths(expected_lengths(adapter), found[1], file)
 
 
 def expected(adapter: dict[str, Tensor], settings: Train) -> Factors:
@@ -65,8 +85,14 @@ def expected(adapter: dict[str, Tensor], settings: Train) -> Factors:
     return {path: (adapter[f"{path}.lora_A.weight"], adapter[f"{path}.lora_B.weight"], factor) for path in paths}
 
 
-def loaded_by_diffusers(pipe: StableDiffusionPipeline, path: Path) -> Factors:
-    """down, up and scale of each module after diffusers has loaded `path` into fp32 models of `pipe`'s architecture."""
+def expected_lengths(adapter: dict[str, Tensor]) -> Lengths:
+    """The lengths that were trained."""
+    split = {kohya.split_name(name): value for name, value in adapter.items()}
+    return {path: value.flatten() for (path, part), value in split.items() if part == "lora_magnitude_vector.weight"}
+
+
+def loaded_by_diffusers(pipe: StableDiffusionPipeline, path: Path) -> tuple[Factors, Lengths]:
+    """What each module has after diffusers has loaded `path` into fp32 models of `pipe`'s architecture."""
     state, alphas, metadata = pipe.lora_state_dict(path.parent, weight_name=path.name, return_lora_metadata=True)
     parts: dict[str, nn.Module] = {"unet": _skeleton(pipe.unet)}
     pipe.load_lora_into_unet(state, alphas, parts["unet"], adapter_name=lora.ADAPTER, metadata=metadata)
@@ -76,11 +102,14 @@ def loaded_by_diffusers(pipe: StableDiffusionPipeline, path: Path) -> Factors:
             state, alphas, parts["text_encoder"], adapter_name=lora.ADAPTER, metadata=metadata
         )
     found: Factors = {}
+    lengths: Lengths = {}
     for part, module in parts.items():
         for name, layer in lora.layers(module):
             down, up = (factor[lora.ADAPTER].weight.detach() for factor in (layer.lora_A, layer.lora_B))
             found[f"{part}.{name}"] = (down, up, float(layer.scaling[lora.ADAPTER]))
-    return found
+            if lora.ADAPTER in layer.lora_magnitude_vector:
+                lengths[f"{part}.{name}"] = layer.lora_magnitude_vector[lora.ADAPTER].weight.detach().flatten()
+    return found, lengths
 
 
 def _skeleton(module: Any) -> nn.Module:
@@ -90,9 +119,10 @@ def _skeleton(module: Any) -> nn.Module:
     return empty.to_empty(device="cpu")
 
 
-def loaded_by_webui(path: Path, names: list[str]) -> Factors:
-    """down, up and scale of each module as kohya's own loader finds them: by the names of the model's modules."""
-    return kohya.factors(load_file(path), names)
+def loaded_by_webui(path: Path, names: list[str]) -> tuple[Factors, Lengths]:
+    """What each module has as kohya's own loader finds it: by the names of the model's modules."""
+    tensors = load_file(path)
+    return kohya.factors(tensors, names), kohya.lengths(tensors, names)
 
 
 def check_equal(wanted: Factors, found: Factors, file: str) -> None:
@@ -117,6 +147,17 @@ def check_equal(wanted: Factors, found: Factors, file: str) -> None:
             )
 
 
+def check_lengths(wanted: Lengths, found: Lengths, file: str) -> None:
+    """Compare DoRA's lengths, which both files hold in fp32.
+
+    Raises:
+        AdapterError: a module's lengths are missing or differ.
+    """
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in wanted or name not in found or not torch.equal(wanted[name], found[name]):
+            raise AdapterError(f"{file}: DoRA's lengths of {name} read back differently: nothing is published")
+
+
 def _underflow(parts: tuple[Tensor, Tensor, float]) -> float:
     """What fp16's smallest steps (2⁻²⁴) may add: each factor's, times the other's sum over the rank."""
     down, up, factor = parts
@@ -136,13 +177,8 @@ def export(
     Raises:
         AdapterError: a weight is not finite or too large for fp16, or a file reads back differently.
     """
-    for name, value in adapter.items():
-        if not value.to(torch.float16).isfinite().all():
-            raise AdapterError(f"{name} is not finite in fp16: training has diverged; lower train.learning_rate")
     folder, kohya_name = files
-    first = write_diffusers(folder, pipe, adapter)
     second = write_kohya(folder / kohya_name, adapter, settings, metadata)
-    wanted = expected(adapter, settings)
-    check_equal(wanted, loaded_by_diffusers(pipe, first), first.name)
-    check_equal(wanted, loaded_by_webui(second, list(wanted)), second.name)
+    first = write_diffusers(folder, pipe, adapter, metadata)
+    _prove(adapter, settings, first.name, loaded_by_diffusers(pipe, first))
     return first, second

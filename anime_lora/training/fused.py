@@ -127,29 +127,56 @@ gated: Callable[..., Tensor] = Gate.apply
 
 
 def fuse(module: nn.Module) -> None:
-    """Give an fp32 model's LoRA layers and gates this forward; the adapters must be plain: no dropout, no DoRA."""
+    """Give an fp32 model's LoRA layers and gates this forward; the adapters must be plain: no dropout, no DoRA.
+
+    On a CPU and on CUDA, where the kernels called by name are known; elsewhere nothing happens.
+    """
+    if next(module.parameters()).device.type not in {"cpu", "cuda"}:
+        return
     for _, layer in lora.layers(module):
-        layer.forward = _forward(layer)
+        fused = _product(layer)
+        if fused is not None:
+            layer.forward = _guarded(layer, fused)
     for part in module.modules():
         if isinstance(part, GEGLU):
-            part.forward = lambda x, proj=part.proj: gated(proj(x))
+            part.forward = lambda x, part=part: gated(part.proj(x))
 
 
-def _forward(layer: LoraLayer) -> Callable[..., Tensor]:
-    """The forward of one linear layer or convolution; its weights stay the layer's own."""
-    base, scale = layer.base_layer, layer.scaling[lora.ADAPTER]
-    weight, bias = base.weight, base.bias
-    down, up = layer.lora_A[lora.ADAPTER].weight, layer.lora_B[lora.ADAPTER].weight
+def _guarded(layer: LoraLayer, fused: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """`fused` while our adapter alone acts; PEFT's own forward when it is off, merged, or another one is there too."""
+    pefts, alone = type(layer).forward, ([lora.ADAPTER], lora.ADAPTER)
+
+    def forward(x: Tensor, *more: Any, **named: Any) -> Tensor:
+        if more or named or layer.disable_adapters or layer.merged or layer.active_adapter not in alone:
+            found: Tensor = pefts(layer, x, *more, **named)
+            return found
+        return fused(x)
+
+    return forward
+
+
+def _product(layer: LoraLayer) -> Callable[[Tensor], Tensor] | None:
+    """The forward of one linear layer or convolution, None for another kind; weights and scale stay the layer's own."""
+    base, scaling = layer.base_layer, layer.scaling
+    down, up = layer.lora_A[lora.ADAPTER], layer.lora_B[lora.ADAPTER]
 
     def linear(x: Tensor) -> Tensor:
-        return product(x.reshape(-1, x.shape[-1]), weight, bias, down, up, scale).view(*x.shape[:-1], -1)
+        flat, scale = x.reshape(-1, x.shape[-1]), scaling[lora.ADAPTER]
+        return product(flat, base.weight, base.bias, down.weight, up.weight, scale).view(*x.shape[:-1], -1)
 
     def pointwise(x: Tensor) -> Tensor:
-        return maps(product(rows(x), weight.flatten(1), bias, down.flatten(1), up.flatten(1), scale), x)
+        factors = (down.weight.flatten(1), up.weight.flatten(1), scaling[lora.ADAPTER])
+        return maps(product(rows(x), base.weight.flatten(1), base.bias, *factors), x)
 
     def convolution(x: Tensor) -> Tensor:
-        return convolved(x, (weight, bias), down, up, scale, (base.stride, base.padding))
+        frozen, place = (base.weight, base.bias), (base.stride, base.padding)
+        return convolved(x, frozen, down.weight, up.weight, scaling[lora.ADAPTER], place)
 
     if isinstance(base, nn.Linear):
         return linear
-    return pointwise if base.kernel_size == (1, 1) else convolution
+    if not isinstance(base, nn.Conv2d) or isinstance(base.padding, str) or base.padding_mode != "zeros":
+        return None
+    if base.groups != 1 or base.dilation != (1, 1):
+        return None
+    single = base.kernel_size == base.stride == (1, 1) and base.padding == (0, 0)
+    return pointwise if single else convolution

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from anime_lora.errors import AdapterError
 from anime_lora.training.families import Module, modules
@@ -31,7 +31,8 @@ def inspect(path: Path) -> Rows:
     if not path.is_file():
         raise AdapterError(f"{path} is not a file")
     header = read_header(path)
-    said: dict[str, str] = header.pop("__metadata__", {})
+    said: dict[str, str] = header.pop("__metadata__", None) or {}
+    _opened(path)
     found, others = modules(header)
     if not found:
         raise AdapterError(f"{path} holds no LoRA this reads (a full model is none): it has {next(iter(header), None)}")
@@ -54,9 +55,18 @@ def inspect(path: Path) -> Rows:
     ]
 
 
+def _opened(path: Path) -> None:
+    """Refuse what the library itself does not read: names, types or places that do not fit the data."""
+    try:
+        with safe_open(path, "pt"):
+            pass
+    except SafetensorError as error:
+        raise AdapterError(f"{path} cannot be read as safetensors: {error}") from error
+
+
 def _rank(module: Module, header: dict[str, Any]) -> str:
     name = module.rank_name()
-    return "stored whole" if name is None else str(header[name]["shape"][0])
+    return "stored whole" if name is None else str((header[name]["shape"] or [1])[0])
 
 
 def _counted(values: Any) -> str:
@@ -76,9 +86,11 @@ def _alphas(path: Path, said: dict[str, str], modules: list[str], header: dict[s
     names = [f"{module}.alpha" for module in modules if f"{module}.alpha" in header]
     if names:
         with safe_open(path, "pt") as file:
-            return _counted(f"{float(file.get_tensor(name)):g}" for name in names)
+            return _counted(f"{value:g}" for name in names for value in file.get_tensor(name).flatten().tolist())
     config = next((_json(said[key]) for key in ("lora_adapter_metadata",) if key in said), None)
-    found = [value for key, value in (config or {}).items() if key.endswith("lora_alpha")]
+    found = [
+        value for key, value in (config or {}).items() if key.endswith("lora_alpha") and isinstance(value, int | float)
+    ]
     return _counted(f"{value:g}" for value in found) if found else "not in the file: a reader takes alpha = rank"
 
 
@@ -127,8 +139,9 @@ def _told(said: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 def _tags(value: str) -> str:
     counts: Counter[str] = Counter()
-    for folder in (_json(value) or {}).values():
-        counts.update({tag: int(count) for tag, count in folder.items()})
+    folders = [folder for folder in (_json(value) or {}).values() if isinstance(folder, dict)]
+    for folder in folders:
+        counts.update({tag: count for tag, count in folder.items() if isinstance(count, int)})
     more = f" and {len(counts) - SHOWN_TAGS} more" if len(counts) > SHOWN_TAGS else ""
     return ", ".join(f"{tag} {count}" for tag, count in counts.most_common(SHOWN_TAGS)) + more
 

@@ -39,11 +39,13 @@ def split_name(name: str) -> tuple[str, str]:
     raise AdapterError(f"{name} is no LoRA tensor")
 
 
-def tensors(adapter: dict[str, Tensor], alpha: float, rslora: bool) -> dict[str, Tensor]:
-    """An adapter (PEFT names, as `lora.adapter_state`) in kohya's names: fp16 weights, fp32 alphas.
+def written_alpha(rank: int, alpha: float, rslora: bool) -> float:
+    """The alpha that a reader divides by the rank: rsLoRA's alpha/√rank is alpha·√rank / rank."""
+    return alpha * math.sqrt(rank) if rslora else alpha
 
-    rsLoRA's alpha/√rank is written as alpha·√rank, which a reader divides by the rank.
-    """
+
+def tensors(adapter: dict[str, Tensor], alpha: float, rslora: bool) -> dict[str, Tensor]:
+    """An adapter (PEFT names, as `lora.adapter_state`) in kohya's names: fp16 factors, fp32 alphas and DoRA lengths."""
     found: dict[str, Tensor] = {}
     for name, value in adapter.items():
         path, part = split_name(name)
@@ -52,12 +54,11 @@ def tensors(adapter: dict[str, Tensor], alpha: float, rslora: bool) -> dict[str,
             part == "lora_magnitude_vector.weight"
         ):  # one length per output, in the shape that broadcasts over the weight
             shape = (-1, *[1] * (adapter[f"{path}.lora_A.weight"].dim() - 1))
-            found[f"{module}.dora_scale"] = value.reshape(shape).to(torch.float16)
+            found[f"{module}.dora_scale"] = value.reshape(shape)
             continue
         found[f"{module}.{PARTS[part]}"] = value.to(torch.float16)
         if part == "lora_A.weight":
-            rank = value.shape[0]
-            found[f"{module}.alpha"] = torch.tensor(alpha * math.sqrt(rank) if rslora else alpha)
+            found[f"{module}.alpha"] = torch.tensor(written_alpha(value.shape[0], alpha, rslora))
     return found
 
 
@@ -79,3 +80,9 @@ def factors(found: dict[str, Tensor], paths: Iterable[str]) -> dict[str, tuple[T
         down, up = found[f"{module}.lora_down.weight"], found[f"{module}.lora_up.weight"]
         result[known[module]] = (down, up, float(found[f"{module}.alpha"]) / down.shape[0])
     return result
+
+
+def lengths(found: dict[str, Tensor], paths: Iterable[str]) -> dict[str, Tensor]:
+    """DoRA's length of each output, flat, by module paths of the model that a kohya file has one for."""
+    named = {path: f"{module_name(path)}.dora_scale" for path in paths}
+    return {path: found[name].flatten() for path, name in named.items() if name in found}

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -34,17 +35,26 @@ def device_name(compute: Compute) -> str:
     return compute.device
 
 
-def check(settings: Train, device: str) -> None:
+def check(settings: Train, device: str, processes: int = 1) -> None:
     """Refuse what `device` cannot do, before anything is loaded.
 
     Raises:
-        TrainingError: fp16 or xformers without CUDA.
+        TrainingError: fp16 or xformers without CUDA, xformers not installed, more processes than GPUs.
     """
     if settings.precision == "fp16" and device != "cuda":
         raise TrainingError(f"train.precision fp16 needs a CUDA GPU, and this is {device}: use fp32, or bf16")
     if settings.attention == "xformers" and device != "cuda":
         raise TrainingError(
             f"train.attention xformers has kernels for CUDA only, and this is {device}: use sdpa (torch's own)"
+        )
+    if settings.attention == "xformers" and find_spec("xformers") is None:
+        raise TrainingError(
+            "train.attention xformers: the package is not installed; pip install 'anime-lora[cuda]', or use sdpa"
+        )
+    gpus = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, processes)
+    if processes > gpus:
+        raise TrainingError(
+            f"compute.processes is {processes}, but {device} has {gpus} here: each process needs one of its own"
         )
 
 

@@ -55,20 +55,22 @@ def _seconds(run: Run, work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def encode_seconds(run: Run) -> tuple[int, float]:
+def encode_seconds(run: Run, undrawn: int = 0) -> tuple[int, float]:
     """How many pictures the latent cache lacks, and the seconds that encoding one takes (0 when none is missing).
 
-    Encodes what the measured steps need; it stays in the cache for the real run.
+    `undrawn` class pictures are still to come. Encodes what the measured steps need; it stays in the cache for the
+    real run.
     """
     flips = [False, True] if run.settings.flip else [False]
     latents = run.batches.latents
-    missing = latents.missing(of_split(run.pictures, "train"), flips)
+    missing = latents.missing(of_split(run.pictures, "train") + of_split(run.pictures, "prior"), flips)
     missing += latents.missing(of_split(run.pictures, "holdout"), [False])
-    needed = [v.picture for v in run.visits(0)[: 2 * run.group_size]] + of_split(run.pictures, "prior")
+    shown = run.visits(0)[: 2 * run.group_size]
+    needed = list({p: None for v in shown for p in (v.picture, v.prior) if p is not None})
     times = [_seconds(run, lambda p=p, f=f: latents.get(p, f)) for p, f in latents.missing(needed, flips)]  # type: ignore[misc]
     if missing and not times:
         times = [_seconds(run, lambda: latents.get(*missing[0]))]
-    return len(missing), statistics.median(times) if missing else 0.0
+    return len(missing) + undrawn * len(flips), statistics.median(times) if times else 0.0
 
 
 def step_seconds(run: Run, processes: int) -> float:

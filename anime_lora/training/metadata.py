@@ -14,6 +14,7 @@ from PIL import Image
 from anime_lora.params.section import Base, Concept
 from anime_lora.params.train import Train
 from anime_lora.training import commit
+from anime_lora.training.kohya import written_alpha
 from anime_lora.training.pictures import Picture, of_split
 from anime_lora.training.run import Run
 from anime_lora.training.state import State
@@ -24,7 +25,7 @@ OPTIMIZERS = {
     "adamw": "torch.optim.AdamW",
     "adamw8bit": "bitsandbytes.optim.adamw.AdamW8bit",
     "prodigy": "prodigyopt.prodigy.Prodigy",
-    "adafactor": "torch.optim.Adafactor",
+    "adafactor": "transformers.optimization.Adafactor(scale_parameter=False,relative_step=False,warmup_init=False)",
 }
 
 
@@ -45,7 +46,7 @@ def describe(run: Run, state: State, epoch: int, concept: Concept, base: Base) -
         "ss_base_model_version": "sd_v2" if second else "sd_v1",
         "ss_network_module": "networks.lora",
         "ss_network_dim": settings.rank,
-        "ss_network_alpha": settings.alpha,
+        "ss_network_alpha": _alpha(settings),
         "ss_network_args": _network_args(settings),
         "ss_output_name": folder,
         "ss_sd_model_name": model_name(base),
@@ -81,8 +82,12 @@ def describe(run: Run, state: State, epoch: int, concept: Concept, base: Base) -
 
 
 def _network_args(settings: Train) -> dict[str, Any]:
-    convolution = {"conv_dim": settings.rank, "conv_alpha": settings.alpha} if "conv" in settings.target else {}
+    convolution = {"conv_dim": settings.rank, "conv_alpha": _alpha(settings)} if "conv" in settings.target else {}
     return {"target": settings.target, **convolution, "rslora": settings.rslora, "dora": settings.dora}
+
+
+def _alpha(settings: Train) -> float:
+    return written_alpha(settings.rank, settings.alpha, settings.rslora)
 
 
 def _text(value: Any) -> str:

@@ -10,23 +10,44 @@ from anime_lora.errors import TrainingError
 from anime_lora.params.train import Train
 
 
-def build(settings: Train, unet: list[nn.Parameter], text_encoder: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer over the UNet's adapters and, with their own rate, the text encoder's.
+def build(
+    settings: Train, unet: dict[str, nn.Parameter], text_encoder: dict[str, nn.Parameter]
+) -> torch.optim.Optimizer:
+    """The optimizer over the UNet's adapters and, with their own rate, the text encoder's; each by name.
 
     Raises:
         TrainingError: the optimizer's library cannot work here, or the rate does not suit it.
     """
-    groups: list[dict[str, Any]] = [{"params": unet, "lr": settings.learning_rate}]
-    if text_encoder:
-        groups.append({"params": text_encoder, "lr": settings.text_encoder_learning_rate})
-    for group in groups:
-        group["base_lr"] = group["lr"]
     decay = settings.weight_decay
+    groups = _groups(unet, settings.learning_rate, decay)
+    groups += _groups(text_encoder, settings.text_encoder_learning_rate, decay)
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=decay, fused=all(p.device.type != "mps" for p in unet))
-    if settings.optimizer == "adafactor":
-        return torch.optim.Adafactor(groups, weight_decay=decay)
-    return _prodigy(groups, decay) if settings.optimizer == "prodigy" else _adamw8bit(groups, decay)
+        fused = all(p.device.type != "mps" for p in unet.values())
+        return torch.optim.AdamW(groups, weight_decay=decay, fused=fused)
+    return {"adafactor": _adafactor, "prodigy": _prodigy, "adamw8bit": _adamw8bit}[settings.optimizer](groups, decay)
+
+
+def _groups(named: dict[str, nn.Parameter], rate: float | None, decay: float) -> list[dict[str, Any]]:
+    """Factors decay towards no change; DoRA's lengths start at the weights' own, and zero would erase those."""
+    lengths = [p for name, p in named.items() if "lora_magnitude_vector" in name]
+    factors = [p for name, p in named.items() if "lora_magnitude_vector" not in name]
+    found = [{"params": factors, "weight_decay": decay}, {"params": lengths, "weight_decay": 0.0}]
+    return [{**group, "lr": rate, "base_lr": rate} for group in found if group["params"]]
+
+
+def _adafactor(groups: list[dict[str, Any]], decay: float) -> torch.optim.Optimizer:
+    """Adafactor (Shazeer & Stern 2018) at the given rate: scaled by a weight's own size, B = 0 would hardly move."""
+    from transformers.optimization import Adafactor
+
+    factored: torch.optim.Optimizer = Adafactor(
+        groups,
+        lr=groups[0]["lr"],
+        weight_decay=decay,
+        scale_parameter=False,
+        relative_step=False,
+        warmup_init=False,
+    )
+    return factored
 
 
 def _prodigy(groups: list[dict[str, Any]], decay: float) -> torch.optim.Optimizer:

@@ -27,7 +27,8 @@ def plan(  # noqa: PLR0917  the door: four sections, two folders
 ) -> list[tuple[str, str]]:
     """Rows of (what, value); a row named `doubt` is something that is seldom meant.
 
-    Encodes a few pictures into the latent cache and takes a few steps, which are thrown away.
+    Encodes a few pictures into the latent cache and draws at most a step's class pictures, which stay for the real run;
+    takes a few steps, which are thrown away.
 
     Raises:
         TrainingError: the training cannot succeed, with every reason; or it does not fit into memory or disk.
@@ -36,15 +37,15 @@ def plan(  # noqa: PLR0917  the door: four sections, two folders
     """
     pictures = read_pictures(source)
     device = machine.device_name(compute)
-    machine.check(settings, device)
+    machine.check(settings, device, compute.processes)
     sense.refuse(settings, concept, pictures)
     path = locate(base)
-    _, mark = identity(settings, concept, base, path, pictures)
+    facts, mark = identity(settings, concept, base, path, pictures)
     with machine.deterministic(device), listening() as stop:
         run = open_run(settings, base, path, machine.accelerator(settings, device), (cache, mark))
         run.pictures = sorted(pictures, key=lambda picture: picture.id)
-        run.pictures += prior.class_pictures(run, cache / "prior" / mark[:16], stop)
         with measure.fitting(run):
+            run.pictures += prior.class_pictures(run, prior.folder(cache, facts["base"]), stop, run.group_size)
             return [
                 *_counts(run, pictures, concept),
                 *_costs(run, compute.processes),
@@ -64,8 +65,9 @@ def _counts(run: Run, pictures: list[Picture], concept: Concept) -> Iterator[tup
     yield "optimizer steps", f"{run.total_steps} ({-(-run.total_steps // settings.epochs)} per epoch)"
     group = settings.batch_size * settings.gradient_accumulation_steps
     yield "effective batch", f"{group} ({settings.batch_size} x {settings.gradient_accumulation_steps})"
-    rate = sense.effective_rate(settings)
-    yield "effective learning rate", f"{rate:g} ({settings.learning_rate:g} x {rate / settings.learning_rate:g})"
+    told = ("effective learning rate", "effective rate of the text encoder")
+    rates = zip(told, sense.rates(settings).values(), sense.effective_rates(settings).values(), strict=False)
+    yield from ((what, f"{moved:g} ({rate:g} x {moved / rate:g})") for what, rate, moved in rates)
     trained = sum(value.numel() for value in run.adapter().values())
     yield "trained weights", f"{trained / 1e6:.2f} million"
     yield "longest caption", f"{longest} of {tokenizer.model_max_length} tokens"
@@ -74,20 +76,20 @@ def _counts(run: Run, pictures: list[Picture], concept: Concept) -> Iterator[tup
 
 
 def _costs(run: Run, processes: int) -> Iterator[tuple[str, str]]:
-    missing, encode = measure.encode_seconds(run)
+    undrawn = run.settings.prior_images - len(of_split(run.pictures, "prior"))
+    missing, encode = measure.encode_seconds(run, undrawn)
     held, drawn = measure.judge_seconds(run)
     step = measure.step_seconds(run, processes)
     settings = run.settings
     split = [len(of_split(run.pictures, name)) for name in ("train", "holdout")]
     judged = sum(min(settings.heldout_images, count) for count in split)
-    whole = missing * encode + run.total_steps * step
+    whole = missing * encode + undrawn * drawn + run.total_steps * step
     whole += (settings.epochs + 1) * (judged * held + settings.validation_images * drawn)
     disk = measure.disk_bytes(run, missing)
+    before = f"{_duration(missing * encode)} to encode {missing} pictures"
+    before += f" and {_duration(undrawn * drawn)} to draw {undrawn} class pictures" if undrawn else ""
     yield "time per step", f"{step:.2f} s"
-    yield (
-        "time in all",
-        f"about {_duration(whole)}, of which {_duration(missing * encode)} to encode {missing} pictures",
-    )
+    yield "time in all", f"about {_duration(whole)}, of which {before}"
     memory = measure.memory_peak(run), measure.memory_total(run)
     yield "memory", f"{memory[0] / 2**30:.1f} of {memory[1] / 2**30:.1f} GiB"
     yield "checkpoint", f"{disk['checkpoint'] / MIB:.1f} MiB"

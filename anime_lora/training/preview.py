@@ -26,20 +26,25 @@ def draw_strip(run: Run, path: Path, stop: Stop) -> list[Tensor]:
     strip = Image.new("RGB", (width * len(drawn), height))
     for place, one in enumerate(drawn):
         strip.paste(one, (place * width, 0))
-    text = PngInfo()
-    text.add_text("parameters", parameters(run, seeds[0]))
-    buffer = io.BytesIO()
-    strip.save(buffer, "png", pnginfo=text)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, png(strip, parameters(run, run.settings.validation_prompt, seeds[0])))
     return latents
 
 
-def parameters(run: Run, seed: int) -> str:
+def png(image: Image.Image, told: str) -> bytes:
+    """The bytes of a PNG that carries `told` as its `parameters`."""
+    text = PngInfo()
+    text.add_text("parameters", told)
+    buffer = io.BytesIO()
+    image.save(buffer, "png", pnginfo=text)
+    return buffer.getvalue()
+
+
+def parameters(run: Run, prompt: str, seed: int) -> str:
     """Prompt and settings as A1111 writes them into its PNGs."""
     settings = run.settings
     size = run.batches.latents.size
     return (
-        f"{settings.validation_prompt}\nSteps: {settings.validation_steps}, Sampler: DPM++ 2M, "
+        f"{prompt}\nSteps: {settings.validation_steps}, Sampler: DPM++ 2M, "
         f"CFG scale: {settings.validation_guidance}, Seed: {seed}, Size: {size}x{size}"
     )
 

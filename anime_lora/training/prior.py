@@ -1,7 +1,6 @@
 """Prior preservation: pictures the base itself draws of the class, so that training does not lose what it knew."""
 
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
@@ -17,32 +16,33 @@ from anime_lora.training.stop import Stop
 from anime_lora.training.visits import number
 
 
-def class_pictures(run: Run, cache: Path, stop: Stop) -> list[Picture]:
+def folder(cache: Path, base: dict[str, str]) -> Path:
+    """Where class pictures of `base` lie; `base` as in the run's record."""
+    return cache / "prior" / f"{number('prior base', base['weights_sha256'], base['configs_sha256']):016x}"
+
+
+def class_pictures(run: Run, cache: Path, stop: Stop, most: int | None = None) -> list[Picture]:
     """`train.prior_images` pictures of `train.prior_prompt`; drawn once per base and settings, then from `cache`, a
-    folder of this base.
+    folder of this base. Past the first `most`, only those that are there.
 
     Called before training: the adapters change nothing yet, so the base alone draws.
     """
     settings = run.settings
     if settings.prior_images == 0:
         return []
-    sampling = (settings.validation_steps, settings.validation_guidance, run.batches.latents.size)
-    key = f"{number('prior folder', settings.prior_prompt, *sampling):016x}"
-    files = [cache / key / f"{i:05d}.png" for i in range(settings.prior_images)]
+    drawing = (settings.validation_steps, settings.validation_guidance, run.batches.latents.size)
+    key = number("prior folder", settings.prior_prompt, *drawing, run.batches.prediction, settings.precision)
+    places = [(i, cache / f"{key:016x}" / f"{i:05d}.png") for i in range(settings.prior_images)]
+    wanted = [(i, file) for i, file in places if most is None or i < most or file.is_file()]
     if run.accelerator.is_main_process:
-        missing = [(i, file) for i, file in enumerate(files) if not file.is_file()]
+        missing = [(i, file) for i, file in wanted if not file.is_file()]
         with judged_weights(run):
             for i, file in track(missing, "train", "draw class pictures", len(missing), unit="picture"):
                 seed = number("prior", i) % 2**32
-                write_bytes(file, _png(preview.picture(run, preview.sample(run, settings.prior_prompt, seed, stop))))
+                image = preview.picture(run, preview.sample(run, settings.prior_prompt, seed, stop))
+                write_bytes(file, preview.png(image, preview.parameters(run, settings.prior_prompt, seed)))
     run.accelerator.wait_for_everyone()
-    return [_picture(file, settings.prior_prompt) for file in files]
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "png")
-    return buffer.getvalue()
+    return [_picture(file, settings.prior_prompt) for _, file in wanted]
 
 
 def _picture(file: Path, prompt: str) -> Picture:

@@ -182,9 +182,11 @@ def assemble(
     texts = Texts(pipe.tokenizer, pipe.text_encoder, settings.text_encoder_learning_rate is not None)
     scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
     batches = Batches(settings, latents, texts, scheduler, accelerator.device)
-    trained = [list(lora.trainables(module).values()) for module in (pipe.unet, pipe.text_encoder)]
+    trained = [lora.trainables(module) for module in (pipe.unet, pipe.text_encoder)]
     built = build(settings, *trained)
-    average = Average(trained[0] + trained[1], settings.ema_decay) if settings.ema_decay else None
+    average = (
+        Average([p for named in trained for p in named.values()], settings.ema_decay) if settings.ema_decay else None
+    )
     return Run(settings, accelerator, pipe, batches, built, average, [], *work)
 
 

@@ -15,9 +15,16 @@ HIGH_RATE, LOW_RATE = 5e-3, 1e-6
 FEW_STEPS = 20
 
 
-def effective_rate(settings: Train) -> float:
+def rates(settings: Train) -> dict[str, float]:
+    """The learning rates of what is trained, by the names of their settings."""
+    names = ("learning_rate", "text_encoder_learning_rate")
+    return {f"train.{name}": getattr(settings, name) for name in names if getattr(settings, name) is not None}
+
+
+def effective_rates(settings: Train) -> dict[str, float]:
     """learning rate · alpha / rank (rsLoRA: √rank): how fast ΔW moves, comparable across ranks and alphas."""
-    return settings.learning_rate * scale(settings.rank, settings.alpha, settings.rslora)
+    factor = scale(settings.rank, settings.alpha, settings.rslora)
+    return {name: rate * factor for name, rate in rates(settings).items()}
 
 
 def total_steps(settings: Train, pictures: Sequence[Picture]) -> int:
@@ -41,11 +48,17 @@ def refuse(settings: Train, concept: Concept, pictures: Sequence[Picture]) -> No
 
 
 def _nonsense(settings: Train, concept: Concept, pictures: Sequence[Picture]) -> Iterator[str]:
-    train, steps, rate = of_split(pictures, "train"), total_steps(settings, pictures), effective_rate(settings)
-    if settings.optimizer != "prodigy" and rate > MAX_RATE:
+    train, steps = of_split(pictures, "train"), total_steps(settings, pictures)
+    for name, rate in effective_rates(settings).items():
+        if settings.optimizer != "prodigy" and rate > MAX_RATE:
+            yield (
+                f"{name} x alpha / rank = {rate:g} is above {MAX_RATE}, where training diverges: "
+                f"lower {name} (1e-4 to 1e-3 is usual) or train.alpha"
+            )
+    if settings.optimizer == "prodigy" and len(set(rates(settings).values())) > 1:
         yield (
-            f"train.learning_rate x alpha / rank = {rate:g} is above {MAX_RATE}, where training diverges: "
-            "lower train.learning_rate (1e-4 to 1e-3 is usual) or train.alpha"
+            f"train.text_encoder_learning_rate = {settings.text_encoder_learning_rate:g} differs from "
+            f"train.learning_rate = {settings.learning_rate:g}, but prodigy finds one rate for both: make them equal"
         )
     if settings.warmup_steps >= steps:
         yield (
@@ -67,10 +80,11 @@ def doubts(settings: Train, concept: Concept, pictures: Sequence[Picture]) -> li
 
 
 def _doubts_about_steps(settings: Train, pictures: Sequence[Picture]) -> Iterator[str]:
-    train, steps, rate = of_split(pictures, "train"), total_steps(settings, pictures), effective_rate(settings)
+    train, steps = of_split(pictures, "train"), total_steps(settings, pictures)
     group = settings.batch_size * settings.gradient_accumulation_steps
-    if settings.optimizer != "prodigy" and not LOW_RATE <= rate <= HIGH_RATE:
-        yield f"train.learning_rate x alpha / rank = {rate:g} is outside {LOW_RATE:g} to {HIGH_RATE:g}, the usual range"
+    for name, rate in effective_rates(settings).items():
+        if settings.optimizer != "prodigy" and not LOW_RATE <= rate <= HIGH_RATE:
+            yield f"{name} x alpha / rank = {rate:g} is outside {LOW_RATE:g} to {HIGH_RATE:g}, the usual range"
     if steps < FEW_STEPS:
         yield f"{steps} optimizer steps hardly move an adapter: raise train.epochs or lower the effective batch"
     if group > len(train):

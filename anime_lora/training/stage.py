@@ -44,7 +44,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
         SystemExit: code 75 after SIGTERM or SIGINT, with the work saved.
     """
     device = machine.device_name(compute)
-    machine.check(settings, device)
+    machine.check(settings, device, compute.processes)
     pictures = read_pictures(organize)
     sense.refuse(settings, concept, pictures)
     base_path = locate(base)
@@ -55,7 +55,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     with machine.deterministic(device), listening() as stop:
         run = _prepared(settings, base, base_path, device, (cache, mark))
         with room_on_disk("the work in progress", cache):
-            _cache_pictures(run, pictures, cache / "prior" / facts["base"]["weights_sha256"][:16], stop)
+            _cache_pictures(run, pictures, prior.folder(cache, facts["base"]), stop)
             state = restore(run)
             train_epochs(run, state, stop)
         if run.accelerator.is_main_process:
@@ -127,11 +127,13 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     name = f"{concept.trigger}_{concept.class_name}.safetensors"
     lineage = metadata.lineage(facts)
 
-    def written(number: int, target: Path, file: str) -> tuple[Path, Path]:
+    def told(number: int) -> dict[str, str]:
         described = metadata.describe(run, state, number, concept, base)
-        spec = metadata.model_spec(run, concept, strip_file(run.folder, number))
+        return {**described, **metadata.model_spec(run, concept, strip_file(run.folder, number)), **lineage}
+
+    def written(number: int, target: Path, file: str) -> tuple[Path, Path]:
         adapter = load_file(adapter_file(run.folder, number))
-        return export(run.pipe, adapter, run.settings, (target, file), {**described, **spec, **lineage})
+        return export(run.pipe, adapter, run.settings, (target, file), told(number))
 
     first, second = written(epoch, folder, name)
     written(last, folder / "last", name)
@@ -140,9 +142,8 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     if run.settings.keep_epochs:
         for row in state.epochs[1:]:
             target = folder / "epochs" / f"epoch-{row['epoch']:02d}.safetensors"
-            described = metadata.describe(run, state, row["epoch"], concept, base)
             adapter = load_file(adapter_file(run.folder, row["epoch"]))
-            write_kohya(target, adapter, run.settings, {**described, **lineage})
+            write_kohya(target, adapter, run.settings, told(row["epoch"]))
     record.write_curves(folder, state)
     found = {
         **facts,

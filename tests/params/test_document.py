@@ -34,6 +34,18 @@ def test_every_fault_is_named_at_once() -> None:
     assert "trian = {} is unknown: did you mean `train`?" in message
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [("concept", "trigger", "a/b"), ("concept", "class_name", "..\\x"), ("train", "seed", 2**63)],
+)
+def test_what_would_fail_later_is_refused_here(section: str, name: str, value: object) -> None:
+    """A separator would move the files that a name is part of; torch takes no larger seed."""
+    document = read_document(PARAMS)
+    document[section][name] = value
+    with pytest.raises(ParamsError, match=rf"{section}\.{name} = "):
+        check_params(document)
+
+
 def test_text_is_never_taken_for_a_number() -> None:
     """A quoted number is a fault, not a silent conversion."""
     document = read_document(PARAMS)

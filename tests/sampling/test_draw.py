@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from anime_lora.params.section import Base, Compute
 from anime_lora.sampling.draw import draw, picture_key
@@ -102,3 +104,22 @@ def test_parameters(artist: Artist, tmp_path: Path) -> None:
     text = Image.open(file).text["parameters"]
     assert text.splitlines()[:2] == ["myStyle face girl <lora:myStyle:1>", "Negative prompt: blurry"]
     assert "Steps: 2, Sampler: DDIM, CFG scale: 5, Seed: 1, Size: 64x64" in text
+
+
+def test_a_lora_trained_for_v_is_drawn_with_v(base: Base, compute: Compute, lora_file: Path, tmp_path: Path) -> None:
+    """The file says what the UNet was trained to predict: base and LoRA are sampled so, old pictures not reused."""
+    told = tmp_path / "v.safetensors"
+    save_file(load_file(lora_file), told, {**metadata_of(lora_file), "modelspec.prediction_type": "v"})
+    plain, other = Artist(base, compute), Artist(base, compute)
+    plain.load(lora_file)
+    other.load(told)
+    assert plain.text.scheduler.config.prediction_type == "epsilon"
+    assert {other.text.scheduler.config.prediction_type, other.image.scheduler.config.prediction_type} == {
+        "v_prediction"
+    }
+    assert plain.identity["sampler"] != other.identity["sampler"]
+
+
+def metadata_of(file: Path) -> dict[str, str]:
+    with safe_open(file, "pt") as opened:
+        return opened.metadata() or {}

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 
@@ -89,11 +90,12 @@ def test_revision_is_the_start_of_the_weights_hash(tiny_base: Path, copy: Path) 
         locate(section(copy, "0123456789ab"))
 
 
-def test_unreachable_hub_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the setting, the cache folder tried, the mirror and the offline way."""
+@pytest.mark.parametrize("error", [ConnectionError("no route"), httpx.ProxyError("403 Forbidden")], ids=repr)
+def test_unreachable_hub_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A lost network or a refusing proxy: the message names setting, cache folder, mirror and the offline way."""
 
     def unreachable(*_: object, **__: object) -> None:
-        raise ConnectionError("no route")
+        raise error
 
     monkeypatch.setattr(room, "snapshot_download", unreachable)
     with pytest.raises(BaseModelError) as caught:

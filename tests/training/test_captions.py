@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
+from anime_lora.training import captions
 from anime_lora.training.captions import Texts, shown, token_count, truncated
 from training.tiny import byte_tokenizer
 
@@ -49,3 +51,13 @@ def test_frozen_embeddings_are_computed_once(make: Callable) -> None:
     assert len(calls) == 2
     assert first.shape == (3, 77, 32)
     assert not first.requires_grad
+
+
+def test_memory_is_bounded(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shuffled tags make captions without end: past the limit they are encoded and not kept, with the same values."""
+    monkeypatch.setattr(captions, "IN_MEMORY", 2)
+    run = make()
+    texts = Texts(run.pipe.tokenizer, run.pipe.text_encoder, trained=False)
+    first = texts(["a", "b", "c", "d"])
+    assert len(texts._memory) == 2
+    assert torch.equal(texts(["a", "b", "c", "d"]), first)

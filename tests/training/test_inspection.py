@@ -1,6 +1,7 @@
 """`inspect` reads any LoRA file and says what is wrong with a broken one."""
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,4 +151,32 @@ def test_a_cut_download_is_one_error(tmp_path: Path, keep: float) -> None:
 def test_a_half_loha_is_refused(tmp_path: Path) -> None:
     save_file({f"{LINEAR}.hada_w1_a": ones(6, 4), f"{LINEAR}.hada_w1_b": ones(4, 5)}, tmp_path / "x.safetensors")
     with pytest.raises(AdapterError, match="has no hada_w2_a"):
+        inspect(tmp_path / "x.safetensors")
+
+
+PAIR = ("a.lora_A.weight", "a.lora_B.weight")
+TOLD = [
+    {"ss_tag_frequency": '{"a": null, "b": {"girl": 2, "boy": null}}'},
+    {"ss_tag_frequency": "[1]"},
+    {"lora_adapter_metadata": '{"unet.lora_alpha": null}'},
+]
+
+
+@pytest.mark.parametrize("told", TOLD, ids=str)
+def test_odd_metadata_is_no_obstacle(tmp_path: Path, told: dict[str, str]) -> None:
+    save_file({"a.lora_A.weight": ones(2, 4), "a.lora_B.weight": ones(4, 2)}, tmp_path / "x.safetensors", told)
+    rows = dict(inspect(tmp_path / "x.safetensors"))
+    assert rows["rank"] == "2"
+    assert rows.get("ss_tag_frequency", "") in {"girl 2", ""}
+
+
+@pytest.mark.parametrize("fault", [{"dtype": "F33"}, {"shape": [9, 9]}, {"shape": None}], ids=str)
+def test_what_the_library_refuses_is_one_error(tmp_path: Path, fault: dict[str, object]) -> None:
+    """A header that ends where the data ends, and still says what cannot be."""
+    entries = {
+        name: {"dtype": "F32", "shape": [1, 1], "data_offsets": [4 * i, 4 * i + 4]} for i, name in enumerate(PAIR)
+    }
+    header = json.dumps({**entries, PAIR[0]: {**entries[PAIR[0]], **fault}}).encode()
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+    with pytest.raises(AdapterError, match=r"x\.safetensors cannot be read as safetensors"):
         inspect(tmp_path / "x.safetensors")

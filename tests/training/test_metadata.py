@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
 from anime_lora.training import commit
 from anime_lora.training.tensorfile import data_hash, read_header
@@ -89,6 +90,20 @@ def test_every_key_is_there_and_true(
     assert told["sshs_model_hash"] == data_hash(out / "t_c.safetensors")
     assert told["anime_lora.git_commit"] == sha
     assert sha in (out / "README.md").read_text()
+
+
+def test_every_published_file_tells_its_lineage(stage: Callable[..., Path]) -> None:
+    """diffusers' file and each kept epoch's: specification, thumbnail, hashes; rsLoRA's alpha as readers use it."""
+    out = stage(epochs=1, keep_epochs=True, rslora=True, rank=4, alpha=3.0)
+    wanted = {f"modelspec.{n}" for n in MODEL_SPEC} - {"modelspec.date"}
+    wanted |= {f"anime_lora.{n}" for n in OURS} - {"anime_lora.git_commit"} | {"sshs_model_hash"}
+    for file in (out / "pytorch_lora_weights.safetensors", out / "epochs" / "epoch-01.safetensors"):
+        told = read_header(file)["__metadata__"]
+        assert wanted <= told.keys()
+        assert told["sshs_model_hash"] == data_hash(file)
+    assert told["ss_network_alpha"] == "6.0"
+    with safe_open(out / "t_c.safetensors", "pt") as file:
+        assert {float(file.get_tensor(name)) for name in file.keys() if name.endswith(".alpha")} == {6.0}  # noqa: SIM118
 
 
 def test_the_thumbnail_is_a_small_jpeg(stage: Callable[..., Path]) -> None:

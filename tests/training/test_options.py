@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from anime_lora.errors import TrainingError
 from anime_lora.params.section import Compute
 from anime_lora.params.train import Train
-from anime_lora.training import machine
+from anime_lora.training import checkpoint, lora, machine
 from anime_lora.training.batches import Visit
 from anime_lora.training.loop import take_step, train_epochs
 from anime_lora.training.optimizer import Average, rate_factor
@@ -24,7 +25,7 @@ from training.tiny import COMPUTE, ROOT, make_run, train_settings
 
 RUNS = [
     {"optimizer": "adamw8bit"},
-    {"optimizer": "prodigy", "learning_rate": 1.0},
+    {"optimizer": "prodigy", "learning_rate": 1.0, "text_encoder_learning_rate": 1.0},
     {"optimizer": "adafactor"},
     {"dora": True, "target": "attn"},
     {"rslora": True, "dropout": 0.3},
@@ -119,6 +120,8 @@ def test_prior_pictures_are_the_bases_own(make: Callable, tmp_path: Path) -> Non
     assert drawn == class_pictures(run, tmp_path / "prior", Stop())
     assert [picture.split for picture in drawn] == ["prior", "prior"]
     assert drawn[0].pixel_sha256 != drawn[1].pixel_sha256
+    with Image.open(drawn[0].path) as image:
+        assert image.info["parameters"].startswith(f"{run.settings.prior_prompt}\nSteps: 2,")
     run.pictures += drawn
     visits = run.visits(0)
     assert len(visits) == len(of_split(run.pictures, "train"))
@@ -126,6 +129,16 @@ def test_prior_pictures_are_the_bases_own(make: Callable, tmp_path: Path) -> Non
     batch = run.batches.of(visits[:2])
     assert batch.weights.tolist() == [1, 1, 0.25, 0.25]
     assert batch.texts[2] == run.settings.prior_prompt
+
+
+def test_a_class_picture_dealt_twice_draws_twice(make: Callable, tmp_path: Path) -> None:
+    """Beside each training picture of an epoch the one class picture has other noise and a timestep of its own."""
+    run = make(prior_images=1)
+    run.pictures += class_pictures(run, tmp_path / "prior", Stop())
+    batch = run.batches.of(run.visits(0))
+    count = len(of_split(run.pictures, "train"))
+    assert len({tuple(target.flatten().tolist()) for target in batch.target[count:]}) == count
+    assert len(set(batch.timesteps[count:].tolist())) > 1
 
 
 def test_each_picture_is_shown_with_its_own_caption(make: Callable) -> None:
@@ -188,10 +201,67 @@ def test_what_the_machine_cannot_do_is_refused() -> None:
             machine.device_name(Compute(**{**COMPUTE.model_dump(), "device": "cuda"}))
 
 
+def test_what_a_gpu_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """xformers that is not installed, more processes than GPUs, several on mps; CPUs may have any number."""
+    monkeypatch.setattr("anime_lora.training.machine.find_spec", lambda _: None)
+    with pytest.raises(TrainingError, match=r"not installed.*use sdpa"):
+        machine.check(train_settings(attention="xformers"), "cuda")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for device, processes in (("cuda", 3), ("mps", 2)):
+        with pytest.raises(TrainingError, match=rf"compute\.processes is {processes}, but {device} has"):
+            machine.check(train_settings(), device, processes)
+    machine.check(train_settings(), "cuda", 2)
+    machine.check(train_settings(), "cpu", 8)
+
+
 def test_prodigy_with_an_adam_rate_is_refused(make: Callable) -> None:
     """A rate of 1e-4 under Prodigy would not train at all."""
     with pytest.raises(TrainingError, match=r"set train\.learning_rate to 1\.0"):
         make(optimizer="prodigy", learning_rate=1e-4)
+
+
+def trained_up(run: object, steps: int) -> float:
+    """Mean |B| after `steps` steps."""
+    state = State()
+    run.training_mode(True)  # type: ignore[attr-defined]
+    for epoch in range(steps):
+        take_step(run, state, run.visits(epoch)[: run.group_size], Stop())  # type: ignore[arg-type, attr-defined]
+    found = [value for name, value in run.adapter().items() if "lora_B" in name]  # type: ignore[attr-defined]
+    return float(torch.cat([value.flatten() for value in found]).abs().mean())
+
+
+def test_adafactor_moves_as_far_as_adamw(make: Callable) -> None:
+    """At the same rate B, which starts at zero, is of AdamW's size after 20 steps (within 10x)."""
+    changes = {"learning_rate": 1e-3, "schedule": "constant", "epochs": 20, "heldout_images": 0}
+    adamw, adafactor = (trained_up(make(optimizer=name, **changes), 20) for name in ("adamw", "adafactor"))
+    assert adamw / 10 < adafactor < adamw * 10
+
+
+@pytest.mark.parametrize("name", ["adafactor", "adamw8bit", "prodigy"])
+def test_the_optimizers_state_survives_a_checkpoint(make: Callable, tmp_path: Path, name: str) -> None:
+    """Put back from a file, every optimizer takes the very step that it would have taken."""
+    changes = {"optimizer": name, "rank": 8, "learning_rate": 1.0 if name == "prodigy" else 1e-3}
+    first = make(**changes)
+    trained_up(first, 2)
+    file = checkpoint.save(tmp_path, 2, "mark", {"optimizer": first.optimizer.state_dict()}, {})
+    second = make(**changes)
+    lora.load_adapter_state(second.pipe.unet, second.pipe.text_encoder, first.adapter())
+    second.optimizer.load_state_dict(torch.load(file / checkpoint.STATE, weights_only=True)["optimizer"])
+    for run in (first, second):
+        run.training_mode(True)
+        take_step(run, State(step=2), run.visits(2)[:2], Stop())
+    assert all(torch.equal(value, second.adapter()[key]) for key, value in first.adapter().items())
+
+
+def test_weight_decay_leaves_doras_lengths(make: Callable) -> None:
+    """Pulled to zero they would erase the base's weights: with no gradient a step leaves them and shrinks A."""
+    run = make(dora=True, weight_decay=0.9, learning_rate=1e-2, target="attn", text_encoder_learning_rate=1e-2)
+    before = run.adapter()
+    for parameter in run.parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    run.optimizer.step()
+    for name, value in run.adapter().items():
+        assert torch.equal(value, before[name]) != ("lora_A" in name)
 
 
 def test_eight_bit_state_is_eight_bit(make: Callable) -> None:

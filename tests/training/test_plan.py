@@ -10,7 +10,11 @@ from anime_lora.errors import TrainingError
 from anime_lora.params.section import Base
 from anime_lora.training import measure
 from anime_lora.training.plan import plan
+from anime_lora.training.prior import class_pictures
+from anime_lora.training.stop import Stop
 from training.tiny import COMPUTE, CONCEPT, SIDE, train_settings
+
+OTHERS: list[dict[str, Any]] = [{}, {"precision": "bf16"}, {"prediction_type": "v_prediction"}]
 
 
 @pytest.fixture
@@ -77,6 +81,36 @@ def test_nonsense_is_refused_with_every_reason_at_once(planned: Any) -> None:
         planned(concept=other, learning_rate=0.5, warmup_steps=500)
     for words in ("train.learning_rate x alpha / rank", "train.warmup_steps = 500", "concept.trigger = unheard"):
         assert words in str(caught.value)
+
+
+def test_class_pictures_are_drawn_where_training_looks_for_them(planned: Any, stage: Any, tmp_path: Path) -> None:
+    """A plan draws one step's, counts the others' time and encoding, and leaves them to the run; other rates do too."""
+    rows = dict(planned(prior_images=5, flip=True))
+    drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / ".cache" / "prior").rglob("*.png")}
+    assert len(drawn) == 2
+    assert "to draw 3 class pictures" in rows["time in all"]
+    assert "to encode 24 pictures" in rows["time in all"]
+    assert "class pictures" not in dict(planned(prior_images=2, learning_rate=1e-4))["time in all"]
+    stage(prior_images=5, epochs=1, flip=True)
+    there = {path: path.stat().st_mtime_ns for path in (tmp_path / ".cache" / "prior").rglob("*.png")}
+    assert len(there) == 5
+    assert drawn.items() <= there.items()
+
+
+def test_class_pictures_of_another_precision_are_others(make: Any, tmp_path: Path) -> None:
+    folders = {class_pictures(make(prior_images=1, **changes), tmp_path, Stop())[0].path.parent for changes in OTHERS}
+    assert len(folders) == len(OTHERS)
+
+
+def test_the_text_encoders_rate_is_shown_and_judged(planned: Any) -> None:
+    """Its rate has a row and limits of its own; under prodigy both rates must be one."""
+    rows = planned(text_encoder_learning_rate=1e-7)
+    assert dict(rows)["effective rate of the text encoder"] == "2e-07 (1e-07 x 2)"
+    assert any(value.startswith("train.text_encoder_learning_rate x") for what, value in rows if what == "doubt")
+    with pytest.raises(TrainingError, match=r"train\.text_encoder_learning_rate x alpha / rank = 2 is above"):
+        planned(text_encoder_learning_rate=1.0)
+    with pytest.raises(TrainingError, match=r"train\.text_encoder_learning_rate = 0\.5 differs.*prodigy"):
+        planned(optimizer="prodigy", learning_rate=1.0, text_encoder_learning_rate=0.5)
 
 
 def test_doubts_are_said_and_stop_nothing(planned: Any) -> None:
