@@ -1,12 +1,14 @@
 """The train stage: dataset and base in; adapter in two formats, record, curves and sample strips out."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 
 from anime_lora import __version__, paths
+from anime_lora.errors import AdapterError
 from anime_lora.files import fresh_folder, link_or_copy
 from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.params.train import Train
@@ -134,7 +136,7 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
         return export(run.pipe, adapter, run.settings, (target, file), {**described, **spec, **lineage})
 
     first, second = written(epoch, folder, name)
-    written(last, folder / "last", name)
+    last_fault = _last_fault(lambda: written(last, folder / "last", name), folder / "last")
     for row in state.epochs:
         link_or_copy(strip_file(run.folder, row["epoch"]), strip_file(folder, row["epoch"]))
     if run.settings.keep_epochs:
@@ -149,6 +151,7 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
         "epoch": epoch,
         "reason": reason,
         "last_epoch": last,
+        "last_fault": last_fault,
         "epochs": record.scored(state),
         "bad_steps": state.bad,
     }
@@ -156,3 +159,14 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     made = record.write_record(folder, found, {"diffusers": first, "kohya": second})
     record.write_card(folder, made, strip_file(Path(), epoch).as_posix())
     print(f"published epoch {epoch}: {reason}", flush=True)
+
+
+def _last_fault(write: Callable[[], object], folder: Path) -> str | None:
+    """Write the last epoch's files, or say why they cannot be: that takes nothing from the published ones."""
+    try:
+        write()
+    except AdapterError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"warning: the last epoch is left out: {error}", flush=True)
+        return str(error)
+    return None
