@@ -54,7 +54,8 @@ def relaunch(processes: int, device: str) -> None:
                 if stop.requested and not signalled:
                     signalled = True
                     child.terminate()
-        if stop.requested:
-            raise SystemExit(STOPPED)
-    if code != 0:
-        raise TrainingError(f"one of {processes} training processes failed (exit code {code}); its reason stands above")
+    if code == 0:
+        return
+    if stop.requested:
+        raise SystemExit(STOPPED)
+    raise TrainingError(f"one of {processes} training processes failed (exit code {code}); its reason stands above")

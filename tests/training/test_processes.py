@@ -107,3 +107,20 @@ launch.relaunch(2, "cpu")
     process.terminate()
     assert process.wait(20) == 75
     process.stdout.close()
+
+
+def test_a_signal_after_the_work_is_done_is_no_stop() -> None:
+    """The processes finished although a signal was passed on to them: the stage has succeeded."""
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+from anime_lora.training import launch
+child = "import time, signal; signal.signal(15, lambda *_: exit(0)); print('up', flush=True); time.sleep(30)"
+launch.command = lambda *_: [sys.executable, "-c", child]
+launch.relaunch(2, "cpu")
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.terminate()
+    assert process.wait(20) == 0
+    process.stdout.close()
