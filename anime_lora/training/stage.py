@@ -28,6 +28,8 @@ from anime_lora.training.stop import Stop, listening
 
 NO_EFFECT = {"checkpoint_every", "keep_checkpoints", "keep_epochs", "max_bad_steps"}
 """Settings that do not change the adapter: a run goes on when they change."""
+DONE = ".done-"
+"""Before the name of a work folder that is being deleted; the next run deletes what is left of it."""
 
 
 def train(  # noqa: PLR0917  the door: four sections, three folders
@@ -63,7 +65,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
         if run.accelerator.is_main_process:
             with room_on_disk("the adapter", out), fresh_folder(out) as folder:
                 publish(run, state, folder, facts, (concept, base))
-            shutil.rmtree(run.folder)
+            _clear(run.folder)
         run.accelerator.wait_for_everyone()
 
 
@@ -93,6 +95,9 @@ def _prepared(settings: Train, base: Base, path: Path, device: str, work: tuple[
     cache, mark = work
     accelerator = machine.accelerator(settings, device)
     folder = work_folder(cache, mark)
+    if accelerator.is_main_process:
+        for done in folder.parent.glob(f"{DONE}*"):
+            shutil.rmtree(done)
     others = sorted(other.name for other in folder.parent.glob("*") if other.name != folder.name)
     if others and not folder.exists() and accelerator.is_main_process:
         print(
@@ -101,6 +106,13 @@ def _prepared(settings: Train, base: Base, path: Path, device: str, work: tuple[
             flush=True,
         )
     return open_run(settings, base, path, accelerator, work)
+
+
+def _clear(folder: Path) -> None:
+    """Delete a work folder that is done with; cut short, it leaves nothing that looks like work to go on with."""
+    done = folder.with_name(f"{DONE}{folder.name}")
+    folder.rename(done)
+    shutil.rmtree(done)
 
 
 def _cache_pictures(run: Run, pictures: list[Picture], folder: Path, stop: Stop) -> None:

@@ -265,3 +265,22 @@ def test_full_disk_while_publishing_keeps_the_work(stage: Callable, monkeypatch:
             stage()
     assert not list(Path().glob("*train*"))
     shutil.rmtree(stage())
+
+
+def test_a_kill_while_the_work_is_deleted_leaves_no_ruin(stage: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the epochs' adapters gone and the checkpoints still there, the same command ends with the same bytes."""
+    delete = shutil.rmtree
+
+    def cut_short(folder: Path, ignore_errors: bool = False) -> None:
+        if (folder / "epochs").is_dir() and (folder / "checkpoints").is_dir():
+            delete(folder / "epochs")
+            raise KeyboardInterrupt
+        delete(folder, ignore_errors=ignore_errors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            stage()
+    whole = published(Path("train"))
+    assert published(stage()) == whole
+    assert not list(Path(".cache/train").iterdir())
