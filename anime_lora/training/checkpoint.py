@@ -17,6 +17,8 @@ from anime_lora.files import sha256_file
 MANIFEST = "MANIFEST.json"
 STATE = "state.pt"
 PROGRESS = "progress.json"
+ASIDE = ".old"
+"""After the name of a checkpoint that is being replaced by one of the same step; good as long as it is there."""
 
 
 @contextmanager
@@ -43,13 +45,14 @@ def room_on_disk(what: str, folder: Path) -> Iterator[None]:
 def save(folder: Path, step: int, fingerprint: str, tensors: dict[str, Any], progress: dict[str, Any]) -> Path:
     """Write checkpoint `step` into `folder` and return its path.
 
-    `tensors` goes through torch.save (and is read with weights_only), `progress` is JSON.
+    `tensors` goes through torch.save (and is read with weights_only), `progress` is JSON. A checkpoint of the same step
+    goes only when the new one is in its place.
 
     Raises:
         TrainingError: the disk is full; nothing half-written is left.
     """
     final = folder / f"step-{step:08d}"
-    beside = folder / f".step-{step:08d}.tmp"
+    beside, aside = folder / f".step-{step:08d}.tmp", final.with_suffix(ASIDE)
     shutil.rmtree(beside, ignore_errors=True)
     with room_on_disk("a checkpoint", folder):
         try:
@@ -60,11 +63,14 @@ def save(folder: Path, step: int, fingerprint: str, tensors: dict[str, Any], pro
             manifest = {"step": step, "fingerprint": fingerprint, "files": files}
             (beside / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
             _synced(beside / MANIFEST)
-            shutil.rmtree(final, ignore_errors=True)
+            if final.exists():
+                shutil.rmtree(aside, ignore_errors=True)
+                final.rename(aside)
             beside.rename(final)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     sync_folder(folder)
+    shutil.rmtree(aside, ignore_errors=True)
     return final
 
 
@@ -97,8 +103,8 @@ def fault(checkpoint: Path, fingerprint: str) -> str | None:
 
 
 def saved(folder: Path) -> list[Path]:
-    """Checkpoints in `folder`, the newest first."""
-    return sorted(folder.glob("step-*"), reverse=True)
+    """Checkpoints in `folder`, the newest first; of one step that which replaced the other."""
+    return sorted(folder.glob("step-*"), key=lambda path: (path.stem, not path.suffix), reverse=True)
 
 
 def prune(folder: Path, keep: int, fingerprint: str) -> None:

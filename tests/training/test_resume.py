@@ -59,7 +59,7 @@ def uninterrupted(tiny_base: Path, dataset: Path, tmp_path_factory: pytest.TempP
 
 def newest_step(folder: Path) -> int:
     found = sorted(folder.glob(".cache/train/*/checkpoints/step-*"))
-    return int(found[-1].name.split("-")[1]) if found else 0
+    return int(found[-1].stem.split("-")[1]) if found else 0
 
 
 def kill_until_done(base: Path, dataset: Path, folder: Path, kills: int) -> int:
