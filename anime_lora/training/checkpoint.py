@@ -102,23 +102,32 @@ def fault(checkpoint: Path, fingerprint: str) -> str | None:
     return f"{damaged[0]} is damaged" if damaged else None
 
 
+def lost(checkpoint: Path) -> str | None:
+    """Which file that its progress counts on is not as it was, beside the checkpoints' folder; None when all are."""
+    progress = json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))
+    for name, digest in progress.get("files", {}).items():
+        file = checkpoint.parent.parent / name
+        if not file.is_file() or sha256_file(file) != digest:
+            return f"{name} is missing or damaged"
+    return None
+
+
 def saved(folder: Path) -> list[Path]:
     """Checkpoints in `folder`, the newest first; of one step that which replaced the other."""
     return sorted(folder.glob("step-*"), key=lambda path: (path.stem, not path.suffix), reverse=True)
 
 
-def prune(folder: Path, keep: int, fingerprint: str) -> None:
-    """Delete all but the newest `keep`, and those only while the newest verifies."""
-    found = saved(folder)
-    if found and fault(found[0], fingerprint) is None:
-        for old in found[keep:]:
+def prune(newest: Path, keep: int, fingerprint: str) -> None:
+    """Delete those before `newest` but for `keep` with it, and only while it verifies."""
+    if fault(newest, fingerprint) is None:
+        for old in [path for path in saved(newest.parent) if path.name <= newest.name][keep:]:
             shutil.rmtree(old)
 
 
 def latest(folder: Path, fingerprint: str, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Tensors and progress of the newest good checkpoint; damaged ones are passed over with a warning."""
     for checkpoint in saved(folder):
-        reason = fault(checkpoint, fingerprint)
+        reason = fault(checkpoint, fingerprint) or lost(checkpoint)
         if reason is None:
             tensors = torch.load(checkpoint / STATE, map_location=device, weights_only=True)
             return tensors, json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from anime_lora.errors import TrainingError
-from anime_lora.files import write_bytes
+from anime_lora.files import sha256_file, write_bytes
 from anime_lora.training import heldout, preview, style
+from anime_lora.training.checkpoint import sync_folder
 from anime_lora.training.pictures import Picture, of_split
 from anime_lora.training.run import Run
 from anime_lora.training.selection import out_of_patience
@@ -28,6 +29,14 @@ def adapter_file(folder: Path, epoch: int) -> Path:
 def strip_file(folder: Path, epoch: int) -> Path:
     """Where the sample strip of an epoch lies, in the work folder and in the stage's output."""
     return folder / "samples" / f"epoch-{epoch:02d}.png"
+
+
+def kept(folder: Path, epoch: int) -> dict[str, str]:
+    """The work folder's files of an epoch, flushed to the disk, with their sha256: publishing needs them."""
+    files = sorted(folder.glob(f"*/epoch-{epoch:02d}.*"))
+    for each in {folder, *(file.parent for file in files)}:
+        sync_folder(each)
+    return {file.relative_to(folder).as_posix(): sha256_file(file) for file in files}
 
 
 @contextmanager
@@ -64,6 +73,8 @@ def judge(run: Run, state: State, stop: Stop) -> None:
         row["style"] = style_distance(run, drawn)
     run.accelerator.wait_for_everyone()
     state.end_epoch(row)
+    if run.accelerator.is_main_process:
+        state.files |= kept(run.folder, epoch)
     state.stopped_early = out_of_patience(state.epochs, run.settings.patience)
     if run.accelerator.is_main_process:
         print(f"epoch {epoch}: {described(row)}", flush=True)

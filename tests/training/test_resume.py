@@ -222,6 +222,24 @@ def test_cut_checkpoint_costs_only_its_steps(
     assert "going on from step 5" in said
 
 
+@pytest.mark.parametrize("name", ["epochs/epoch-01.safetensors", "samples/epoch-01.png"])
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_damaged_file_of_an_epoch_costs_only_that_epoch(
+    stage: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, name: str, damage: str
+) -> None:
+    """Checkpoints that count on a lost adapter or strip are passed over: the epoch is made again, to the same bytes."""
+    changes = {"checkpoint_every": 1, "keep_checkpoints": 9, "validation_steps": 1}
+    whole = published(stage("whole", **changes))
+    interrupted(stage, monkeypatch, **changes)
+    (file,) = Path(".cache/train").glob(f"*/{name}")
+    os.truncate(file, 10) if damage == "cut" else file.unlink()
+    capsys.readouterr()
+    assert published(stage("again", **changes)) == whole
+    said = capsys.readouterr().out
+    assert f"step-00000003 is passed over: {name} is missing or damaged" in said
+    assert "going on from step 2" in said
+
+
 @pytest.mark.parametrize("which", ["latents", "epochs", "samples"])
 def test_full_disk_while_training_keeps_the_last_checkpoint(
     stage: Callable, monkeypatch: pytest.MonkeyPatch, which: str
