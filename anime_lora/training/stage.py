@@ -12,7 +12,7 @@ from anime_lora.errors import AdapterError
 from anime_lora.files import fresh_folder, link_or_copy
 from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.params.train import Train
-from anime_lora.training import commit, launch, machine, metadata, prior, record, sense
+from anime_lora.training import commit, launch, machine, measure, metadata, prior, record, sense
 from anime_lora.training.base import configs_hash, locate, weights_hash
 from anime_lora.training.captions import truncated
 from anime_lora.training.checkpoint import room_on_disk
@@ -61,7 +61,8 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
         with room_on_disk("the work in progress", cache):
             _cache_pictures(run, pictures, cache / "prior" / facts["base"]["weights_sha256"][:16], stop)
             state = restore(run)
-            train_epochs(run, state, stop)
+            with measure.fitting(run):
+                train_epochs(run, state, stop)
         if run.accelerator.is_main_process:
             with room_on_disk("the adapter", out), fresh_folder(out) as folder:
                 publish(run, state, folder, facts, (concept, base))

@@ -89,3 +89,16 @@ def test_a_last_epoch_that_overflows_does_not_hold_up_the_best(
     assert "warning: the last epoch is left out: " in capsys.readouterr().out
     assert not (out / "last").exists()
     assert (out / "t_c.safetensors").is_file()
+
+
+def test_a_full_gpu_while_training_is_one_clear_error(
+    stage: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit is told as `plan` tells it."""
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Run, "losses", full)
+    with pytest.raises(TrainingError, match=r"train\.batch_size = 2 does not fit.*gradient_checkpointing"):
+        stage(heldout_images=0)
