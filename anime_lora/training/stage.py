@@ -58,6 +58,9 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     facts, mark = identity(settings, concept, base, base_path, pictures)
     with machine.deterministic(device), listening() as stop:
         run = _prepared(settings, base, base_path, device, (cache, mark))
+        if run.accelerator.is_main_process:
+            for doubt in sense.doubts(settings, concept, pictures):
+                print(f"warning: {doubt}", flush=True)
         with room_on_disk("the work in progress", cache):
             _cache_pictures(run, pictures, cache / "prior" / facts["base"]["weights_sha256"][:16], stop)
             state = restore(run)

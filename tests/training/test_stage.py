@@ -102,3 +102,9 @@ def test_a_full_gpu_while_training_is_one_clear_error(
     monkeypatch.setattr(Run, "losses", full)
     with pytest.raises(TrainingError, match=r"train\.batch_size = 2 does not fit.*gradient_checkpointing"):
         stage(heldout_images=0)
+
+
+def test_what_is_seldom_meant_is_said(stage: Callable[..., Path], capsys: pytest.CaptureFixture) -> None:
+    """`train` warns of what `plan` calls a doubt, once: here patience without held-out pictures."""
+    stage(epochs=1, patience=2, heldout_images=0)
+    assert capsys.readouterr().out.count("warning: train.patience has no effect without held-out pictures") == 1
