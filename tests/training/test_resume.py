@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 import torch
 
+from anime_lora.training import loop
+from anime_lora.training.run import Run
+from anime_lora.training.state import State
 from anime_lora.training.stop import STOPPED
 from training.tiny import train_tiny
 
@@ -220,6 +223,38 @@ def test_cut_checkpoint_costs_only_its_steps(
     said = capsys.readouterr().out
     assert "step-00000006 is passed over: state.pt is damaged" in said
     assert "going on from step 5" in said
+
+
+KINDS = [
+    {"optimizer": "prodigy", "learning_rate": 1.0},
+    {"optimizer": "adafactor"},
+    {"optimizer": "adamw8bit"},
+    {"text_encoder_learning_rate": 1e-3, "dropout": 0.5, "shuffle_tags": True, "caption_dropout": 0.2},
+    {"ema_decay": 0.9, "dora": True, "prior_images": 2},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_kind_of_training_goes_on_to_the_same_bytes(
+    stage: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, kind: dict[str, Any]
+) -> None:
+    """Cut off in the middle of the second epoch: optimizer, text encoder, dropout and class pictures come back."""
+    changes = {"target": "attn", "heldout_images": 1, "validation_steps": 1, "checkpoint_every": 1, **kind}
+    whole = published(stage("whole", **changes))
+    step = loop.take_step
+
+    def cut_off(run: Run, state: State, *rest: Any) -> dict[str, Any]:
+        if state.step == 4:
+            raise KeyboardInterrupt
+        return step(run, state, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "take_step", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            stage("again", **changes)
+    capsys.readouterr()
+    assert published(stage("again", **changes)) == whole
+    assert "going on from step 4 of 6" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["epochs/epoch-01.safetensors", "samples/epoch-01.png"])
