@@ -56,7 +56,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
         launch.relaunch(compute.processes, device)
         return
     facts, mark = identity(settings, concept, base, base_path, pictures)
-    with machine.deterministic(device), listening() as stop:
+    with machine.deterministic(device), launch.reporting(), listening() as stop:
         run = _prepared(settings, base, base_path, device, (cache, mark))
         if run.accelerator.is_main_process:
             for doubt in sense.doubts(settings, concept, pictures):

@@ -92,6 +92,20 @@ def test_failing_process_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> 
         launch.relaunch(2, "cpu")
 
 
+def test_the_reason_of_a_failing_process_is_said_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under what the launcher and the other processes print it would be lost."""
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+from anime_lora.errors import TrainingError
+from anime_lora.training import launch
+with launch.reporting():
+    raise TrainingError("no space left")
+"""
+    monkeypatch.setattr(launch, "command", lambda *_: [sys.executable, "-c", code])
+    with pytest.raises(TrainingError, match=r"one of 2 training processes failed \(exit code 1\): no space left$"):
+        launch.relaunch(2, "cpu")
+
+
 def test_signal_reaches_the_processes(tmp_path: Path) -> None:
     """SIGTERM to the stage is passed on, and the stage ends with the code of a polite stop."""
     code = f"""
