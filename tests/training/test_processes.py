@@ -39,13 +39,16 @@ def start(folder: Path, base: Path, dataset: Path, **changes: Any) -> subprocess
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_adapter_of_one(tmp_path: Path, tiny_base: Path, stage: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9, "prior_images": 2}], ids=str)
+def test_two_processes_give_the_adapter_of_one(
+    tmp_path: Path, tiny_base: Path, stage: Callable[..., Path], changes: dict[str, Any]
+) -> None:
     """compute.processes 2 at the same effective batch: the same visits at each step, the adapter equal within 1e-6.
 
     Five pictures in groups of two: in each epoch's last step one process has nothing to do.
     """
     dataset = write_dataset(tmp_path / "organize", count=5)
-    settings = {"epochs": 2, "batch_size": 1, "gradient_accumulation_steps": 2}
+    settings = {"epochs": 2, "batch_size": 1, "gradient_accumulation_steps": 2, **changes}
     process = start(tmp_path / "two", tiny_base, dataset, **settings)
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 0, (tmp_path / "two" / "errors.txt").read_text()[-3000:]
