@@ -17,6 +17,8 @@ from anime_lora.files import sha256_file
 MANIFEST = "MANIFEST.json"
 STATE = "state.pt"
 PROGRESS = "progress.json"
+ASIDE = ".old"
+"""After the name of a checkpoint that is being replaced by one of the same step; good as long as it is there."""
 
 
 @contextmanager
@@ -43,13 +45,14 @@ def room_on_disk(what: str, folder: Path) -> Iterator[None]:
 def save(folder: Path, step: int, fingerprint: str, tensors: dict[str, Any], progress: dict[str, Any]) -> Path:
     """Write checkpoint `step` into `folder` and return its path.
 
-    `tensors` goes through torch.save (and is read with weights_only), `progress` is JSON.
+    `tensors` goes through torch.save (and is read with weights_only), `progress` is JSON. A checkpoint of the same step
+    goes only when the new one is in its place.
 
     Raises:
         TrainingError: the disk is full; nothing half-written is left.
     """
     final = folder / f"step-{step:08d}"
-    beside = folder / f".step-{step:08d}.tmp"
+    beside, aside = folder / f".step-{step:08d}.tmp", final.with_suffix(ASIDE)
     shutil.rmtree(beside, ignore_errors=True)
     with room_on_disk("a checkpoint", folder):
         try:
@@ -60,11 +63,14 @@ def save(folder: Path, step: int, fingerprint: str, tensors: dict[str, Any], pro
             manifest = {"step": step, "fingerprint": fingerprint, "files": files}
             (beside / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
             _synced(beside / MANIFEST)
-            shutil.rmtree(final, ignore_errors=True)
+            if final.exists():
+                shutil.rmtree(aside, ignore_errors=True)
+                final.rename(aside)
             beside.rename(final)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     sync_folder(folder)
+    shutil.rmtree(aside, ignore_errors=True)
     return final
 
 
@@ -96,23 +102,32 @@ def fault(checkpoint: Path, fingerprint: str) -> str | None:
     return f"{damaged[0]} is damaged" if damaged else None
 
 
+def lost(checkpoint: Path) -> str | None:
+    """Which file that its progress counts on is not as it was, beside the checkpoints' folder; None when all are."""
+    progress = json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))
+    for name, digest in progress.get("files", {}).items():
+        file = checkpoint.parent.parent / name
+        if not file.is_file() or sha256_file(file) != digest:
+            return f"{name} is missing or damaged"
+    return None
+
+
 def saved(folder: Path) -> list[Path]:
-    """Checkpoints in `folder`, the newest first."""
-    return sorted(folder.glob("step-*"), reverse=True)
+    """Checkpoints in `folder`, the newest first; of one step that which replaced the other."""
+    return sorted(folder.glob("step-*"), key=lambda path: (path.stem, not path.suffix), reverse=True)
 
 
-def prune(folder: Path, keep: int, fingerprint: str) -> None:
-    """Delete all but the newest `keep`, and those only while the newest verifies."""
-    found = saved(folder)
-    if found and fault(found[0], fingerprint) is None:
-        for old in found[keep:]:
+def prune(newest: Path, keep: int, fingerprint: str) -> None:
+    """Delete those before `newest` but for `keep` with it, and only while it verifies."""
+    if fault(newest, fingerprint) is None:
+        for old in [path for path in saved(newest.parent) if path.name <= newest.name][keep:]:
             shutil.rmtree(old)
 
 
 def latest(folder: Path, fingerprint: str, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Tensors and progress of the newest good checkpoint; damaged ones are passed over with a warning."""
     for checkpoint in saved(folder):
-        reason = fault(checkpoint, fingerprint)
+        reason = fault(checkpoint, fingerprint) or lost(checkpoint)
         if reason is None:
             tensors = torch.load(checkpoint / STATE, map_location=device, weights_only=True)
             return tensors, json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """The end of an epoch: held-out loss, samples and their style, the adapter; none of it moves what is trained."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anime_lora.files import write_bytes
+from anime_lora.errors import TrainingError
+from anime_lora.files import sha256_file, write_bytes
 from anime_lora.training import heldout, preview, style
+from anime_lora.training.checkpoint import sync_folder
 from anime_lora.training.pictures import Picture, of_split
 from anime_lora.training.run import Run
 from anime_lora.training.selection import out_of_patience
@@ -26,6 +29,14 @@ def adapter_file(folder: Path, epoch: int) -> Path:
 def strip_file(folder: Path, epoch: int) -> Path:
     """Where the sample strip of an epoch lies, in the work folder and in the stage's output."""
     return folder / "samples" / f"epoch-{epoch:02d}.png"
+
+
+def kept(folder: Path, epoch: int) -> dict[str, str]:
+    """The work folder's files of an epoch, flushed to the disk, with their sha256: publishing needs them."""
+    files = sorted(folder.glob(f"*/epoch-{epoch:02d}.*"))
+    for each in {folder, *(file.parent for file in files)}:
+        sync_folder(each)
+    return {file.relative_to(folder).as_posix(): sha256_file(file) for file in files}
 
 
 @contextmanager
@@ -47,10 +58,14 @@ def judge(run: Run, state: State, stop: Stop) -> None:
     """Judge the epoch that has just been trained, or the untrained base as epoch 0, and count it in `state`.
 
     A stop asked for meanwhile raises StopAskedError with `state` unmoved: the judgement is done again on resume.
+
+    Raises:
+        TrainingError: the base alone has no finite held-out loss.
     """
     epoch = len(state.epochs)
     with judged_weights(run):
         row = {"epoch": epoch, "step": state.step, **held_out(run, stop)}
+        refuse_broken_base(run, row)
         drawn: list[Tensor] = []
         if run.accelerator.is_main_process:
             write_bytes(adapter_file(run.folder, epoch), serialized(run.adapter(), {}))
@@ -58,23 +73,50 @@ def judge(run: Run, state: State, stop: Stop) -> None:
         row["style"] = style_distance(run, drawn)
     run.accelerator.wait_for_everyone()
     state.end_epoch(row)
+    if run.accelerator.is_main_process:
+        state.files |= kept(run.folder, epoch)
     state.stopped_early = out_of_patience(state.epochs, run.settings.patience)
     if run.accelerator.is_main_process:
         print(f"epoch {epoch}: {described(row)}", flush=True)
 
 
+def refuse_broken_base(run: Run, row: dict[str, Any]) -> None:
+    """Stop before anything is trained when nothing could be compared with the base.
+
+    Raises:
+        TrainingError: a held-out loss of epoch 0 is not finite.
+    """
+    bad = [n for n, loss in enumerate(row["each"]) if loss is None]
+    if bad and row["epoch"] == 0:
+        name = of_split(run.pictures, "holdout")[bad[0]].name
+        raise TrainingError(
+            f"the base alone has no finite loss on {len(bad)} of {len(row['each'])} held-out pictures, e.g. {name}: "
+            f"look at them, or set train.precision to bf16 or fp32 (it is {run.settings.precision})"
+        )
+
+
 def described(row: dict[str, Any]) -> str:
     """A row of the held-out table as a line of text."""
-    if row["heldout"] is None:
+    if not row["each"]:
         return f"{row['step']} steps, no held-out pictures"
-    style_told = "" if row["style"] is None else f", style distance {row['style']:.3f}"
-    return f"held-out loss {row['heldout']:.5f}, train probe {row['probe']:.5f}, gap {row['gap']:+.5f}{style_told}"
+    told = {"held-out loss": ("heldout", ".5f"), "train probe": ("probe", ".5f"), "gap": ("gap", "+.5f")}
+    parts = [
+        f"{words} {'not finite' if row[name] is None else format(row[name], form)}"
+        for words, (name, form) in told.items()
+    ]
+    return ", ".join(parts) + ("" if row["style"] is None else f", style distance {row['style']:.3f}")
+
+
+def finite(value: float) -> float | None:
+    """`value`, or None for NaN and infinity, which no record can hold."""
+    return value if math.isfinite(value) else None
 
 
 def held_out(run: Run, stop: Stop) -> dict[str, Any]:
     """Held-out loss, the train probe's over as many pictures, and the gap between; None without held-out pictures.
 
-    `each` holds the loss of every held-out picture: the same pictures and noise in each epoch.
+    `each` holds the loss of every held-out picture: the same pictures and noise in each epoch. What is not finite is
+    None.
     """
     holdout = of_split(run.pictures, "holdout")[: run.settings.heldout_images]
     probe = of_split(run.pictures, "train")[: len(holdout)]
@@ -82,7 +124,8 @@ def held_out(run: Run, stop: Stop) -> dict[str, Any]:
     if not each or not trained:
         return {"heldout": None, "probe": None, "gap": None, "each": []}
     means = [sum(losses) / len(losses) for losses in (each, trained)]
-    return {"heldout": means[0], "probe": means[1], "gap": means[0] - means[1], "each": each}
+    found = {"heldout": means[0], "probe": means[1], "gap": means[0] - means[1]}
+    return {**{name: finite(value) for name, value in found.items()}, "each": [finite(loss) for loss in each]}
 
 
 def _losses(run: Run, pictures: list[Picture], stop: Stop) -> list[float]:
@@ -105,7 +148,8 @@ def _summed(run: Run, values: Tensor) -> Tensor:
 
 
 def style_distance(run: Run, drawn: list[Tensor]) -> float | None:
-    """Mean distance of the validation pictures' latents from the held-out pictures'; None without two of those.
+    """Mean distance of the validation pictures' latents from the held-out pictures'; None without two of those, or
+    when it is not finite.
 
     Only the first process draws; it tells the others, who must agree on when to stop.
     """
@@ -115,4 +159,4 @@ def style_distance(run: Run, drawn: list[Tensor]) -> float | None:
     found = torch.zeros(run.settings.validation_images)
     if drawn:
         found = torch.tensor(style.distances(drawn, [run.batches.latents.get(picture)[0] for picture in pictures]))
-    return float(_summed(run, found).double().mean())
+    return finite(float(_summed(run, found).double().mean()))

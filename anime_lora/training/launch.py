@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from anime_lora.errors import TrainingError
+from anime_lora.errors import AnimeLoraError, TrainingError
 from anime_lora.training.stop import STOPPED, listening
 
 MARK = "ANIME_LORA_LAUNCHED"
-"""Set for launched processes: one that is not part of a group must stop, not launch again."""
+"""Set for launched processes, to a folder for their reasons: one that is not part of a group must stop, not launch."""
 PATIENCE = 600
 """Seconds the launcher gives the processes to finish their accumulation group and save after a signal."""
 
@@ -27,10 +31,22 @@ def command(processes: int, device: str) -> list[str]:
     return [sys.executable, "-m", "accelerate.commands.launch", *counts, *fixed, *stage]
 
 
-def environment(processes: int) -> dict[str, str]:
+def environment(processes: int, reasons: str) -> dict[str, str]:
     """This process's environment with the mark, and the cores shared out where nobody said how many threads."""
     threads = max(1, (os.cpu_count() or 1) // processes)
-    return {"OMP_NUM_THREADS": str(threads), **os.environ, MARK: "1"}
+    return {"OMP_NUM_THREADS": str(threads), **os.environ, MARK: reasons}
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """In a launched process, leave an error's message for the stage that launched it: the others' noise follows."""
+    try:
+        yield
+    except AnimeLoraError as error:
+        if os.environ.get(MARK):
+            with suppress(OSError):
+                Path(os.environ[MARK], str(os.getpid())).write_text(str(error), encoding="utf-8")
+        raise
 
 
 def relaunch(processes: int, device: str) -> None:
@@ -42,9 +58,10 @@ def relaunch(processes: int, device: str) -> None:
     """
     if os.environ.get(MARK):
         raise TrainingError("the launcher started this process, but not as one of several: set compute.processes to 1")
-    with listening() as stop:
+    with listening() as stop, TemporaryDirectory() as reasons:
         # a session of its own: Ctrl-C reaches this process alone, which passes one signal on
-        child = subprocess.Popen(command(processes, device), env=environment(processes), start_new_session=True)
+        whole = environment(processes, reasons)
+        child = subprocess.Popen(command(processes, device), env=whole, start_new_session=True)
         signalled = False
         while True:
             try:
@@ -54,7 +71,9 @@ def relaunch(processes: int, device: str) -> None:
                 if stop.requested and not signalled:
                     signalled = True
                     child.terminate()
-        if stop.requested:
-            raise SystemExit(STOPPED)
-    if code != 0:
-        raise TrainingError(f"one of {processes} training processes failed (exit code {code}); its reason stands above")
+        told = next((file.read_text(encoding="utf-8") for file in Path(reasons).iterdir()), "its reason stands above")
+    if code == 0:
+        return
+    if stop.requested:
+        raise SystemExit(STOPPED)
+    raise TrainingError(f"one of {processes} training processes failed (exit code {code}): {told}")

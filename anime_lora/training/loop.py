@@ -109,7 +109,7 @@ def share(run: Run, loss: Tensor, stop: Stop) -> Tensor:
     for grad in grads:
         grad.copy_(flat[start : start + grad.numel()].view_as(grad))
         start += grad.numel()
-    stop.requested = bool(flat[-1] > 0)
+    stop.agreed = bool(flat[-1] > 0)
     return flat[-2]
 
 

@@ -17,8 +17,8 @@ def save(run: Run, state: State) -> None:
             "scaler": run.accelerator.scaler.state_dict() if run.accelerator.scaler is not None else None,
         }
         folder = run.folder / CHECKPOINTS
-        checkpoint.save(folder, state.step, run.fingerprint, tensors, state.to_json())
-        checkpoint.prune(folder, run.settings.keep_checkpoints, run.fingerprint)
+        newest = checkpoint.save(folder, state.step, run.fingerprint, tensors, state.to_json())
+        checkpoint.prune(newest, run.settings.keep_checkpoints, run.fingerprint)
     run.accelerator.wait_for_everyone()
 
 

@@ -1,16 +1,18 @@
 """The train stage: dataset and base in; adapter in two formats, record, curves and sample strips out."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 
 from anime_lora import __version__, paths
+from anime_lora.errors import AdapterError
 from anime_lora.files import fresh_folder, link_or_copy
 from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.params.train import Train
-from anime_lora.training import commit, launch, machine, metadata, prior, record, sense
+from anime_lora.training import commit, launch, machine, measure, metadata, prior, record, sense
 from anime_lora.training.base import configs_hash, locate, weights_hash
 from anime_lora.training.captions import truncated
 from anime_lora.training.checkpoint import room_on_disk
@@ -26,6 +28,8 @@ from anime_lora.training.stop import Stop, listening
 
 NO_EFFECT = {"checkpoint_every", "keep_checkpoints", "keep_epochs", "max_bad_steps"}
 """Settings that do not change the adapter: a run goes on when they change."""
+DONE = ".done-"
+"""Before the name of a work folder that is being deleted; the next run deletes what is left of it."""
 
 
 def train(  # noqa: PLR0917  the door: four sections, three folders
@@ -52,16 +56,20 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
         launch.relaunch(compute.processes, device)
         return
     facts, mark = identity(settings, concept, base, base_path, pictures)
-    with machine.deterministic(device), listening() as stop:
+    with machine.deterministic(device), launch.reporting(), listening() as stop:
         run = _prepared(settings, base, base_path, device, (cache, mark))
+        if run.accelerator.is_main_process:
+            for doubt in sense.doubts(settings, concept, pictures):
+                print(f"warning: {doubt}", flush=True)
         with room_on_disk("the work in progress", cache):
             _cache_pictures(run, pictures, prior.folder(cache, facts["base"]), stop)
             state = restore(run)
-            train_epochs(run, state, stop)
+            with measure.fitting(run):
+                train_epochs(run, state, stop)
         if run.accelerator.is_main_process:
             with room_on_disk("the adapter", out), fresh_folder(out) as folder:
                 publish(run, state, folder, facts, (concept, base))
-            shutil.rmtree(run.folder)
+            _clear(run.folder)
         run.accelerator.wait_for_everyone()
 
 
@@ -91,6 +99,9 @@ def _prepared(settings: Train, base: Base, path: Path, device: str, work: tuple[
     cache, mark = work
     accelerator = machine.accelerator(settings, device)
     folder = work_folder(cache, mark)
+    if accelerator.is_main_process:
+        for done in folder.parent.glob(f"{DONE}*"):
+            shutil.rmtree(done)
     others = sorted(other.name for other in folder.parent.glob("*") if other.name != folder.name)
     if others and not folder.exists() and accelerator.is_main_process:
         print(
@@ -99,6 +110,13 @@ def _prepared(settings: Train, base: Base, path: Path, device: str, work: tuple[
             flush=True,
         )
     return open_run(settings, base, path, accelerator, work)
+
+
+def _clear(folder: Path) -> None:
+    """Delete a work folder that is done with; cut short, it leaves nothing that looks like work to go on with."""
+    done = folder.with_name(f"{DONE}{folder.name}")
+    folder.rename(done)
+    shutil.rmtree(done)
 
 
 def _cache_pictures(run: Run, pictures: list[Picture], folder: Path, stop: Stop) -> None:
@@ -136,7 +154,7 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
         return export(run.pipe, adapter, run.settings, (target, file), told(number))
 
     first, second = written(epoch, folder, name)
-    written(last, folder / "last", name)
+    last_fault = _last_fault(lambda: written(last, folder / "last", name), folder / "last")
     for row in state.epochs:
         link_or_copy(strip_file(run.folder, row["epoch"]), strip_file(folder, row["epoch"]))
     if run.settings.keep_epochs:
@@ -150,6 +168,7 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
         "epoch": epoch,
         "reason": reason,
         "last_epoch": last,
+        "last_fault": last_fault,
         "epochs": record.scored(state),
         "bad_steps": state.bad,
     }
@@ -157,3 +176,14 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     made = record.write_record(folder, found, {"diffusers": first, "kohya": second})
     record.write_card(folder, made, strip_file(Path(), epoch).as_posix())
     print(f"published epoch {epoch}: {reason}", flush=True)
+
+
+def _last_fault(write: Callable[[], object], folder: Path) -> str | None:
+    """Write the last epoch's files, or say why they cannot be: that takes nothing from the published ones."""
+    try:
+        write()
+    except AdapterError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"warning: the last epoch is left out: {error}", flush=True)
+        return str(error)
+    return None

@@ -19,6 +19,8 @@ class State:
     """One row per judged epoch, the untrained base as epoch 0: epoch, step, heldout, probe, gap, each, style."""
     bad: list[dict[str, Any]] = field(default_factory=list)
     """Skipped steps: step, pictures, timesteps."""
+    files: dict[str, str] = field(default_factory=dict)
+    """The judged epochs' adapters and strips: path in the work folder, sha256 (known to the first process)."""
 
     def count(self, row: dict[str, Any]) -> None:
         """One more step is done."""

@@ -16,10 +16,15 @@ class StopAskedError(Exception):
 
 
 class Stop:
-    """Whether someone asked to stop."""
+    """Whether someone asked to stop: this process, and of several processes any.
+
+    `requested` is this process's own wish and only ever set. Several processes must stop at the same step: `agreed` is
+    their common answer at the last step, None before the first.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self.agreed: bool | None = None
 
     def request(self, number: int, _: FrameType | None) -> None:
         """Signal handler: the first signal asks, the second leaves at once with 128 + its number."""
@@ -29,8 +34,8 @@ class Stop:
         print("stop asked for: finishing the accumulation group (a second signal leaves at once)", flush=True)
 
     def check(self) -> None:
-        """Raise StopAskedError when a signal came."""
-        if self.requested:
+        """Raise StopAskedError when a signal came and, where there are several processes, all of them know."""
+        if self.requested if self.agreed is None else self.agreed:
             raise StopAskedError
 
 

@@ -60,15 +60,46 @@ def test_half_written_one_is_not_seen(tmp_path: Path) -> None:
     assert checkpoint.latest(tmp_path, "mark", CPU) is not None
 
 
+def test_kill_while_a_step_is_saved_again_leaves_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each rename the step's only checkpoint, old or new, can be used; afterwards the new one alone is there."""
+    rename = Path.rename
+
+    def killed(source: Path, target: Path) -> Path:
+        rename(source, target) if source.suffix != ".tmp" else None
+        raise KeyboardInterrupt
+
+    save(tmp_path, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                checkpoint.save(tmp_path, 2, "mark", {}, {"step": 2, "again": True})
+            assert checkpoint.latest(tmp_path, "mark", CPU)[1] == {"step": 2}
+    checkpoint.save(tmp_path, 2, "mark", {}, {"step": 2, "again": True})
+    assert checkpoint.latest(tmp_path, "mark", CPU)[1] == {"step": 2, "again": True}
+    save(tmp_path, 2)
+    assert checkpoint.latest(tmp_path, "mark", CPU)[1] == {"step": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
+
+
 def test_old_ones_go_only_when_the_newest_is_good(tmp_path: Path) -> None:
     """Pruning keeps the newest two; with a damaged newest it deletes nothing."""
     for step in (1, 2, 3):
         save(tmp_path, step)
-    checkpoint.prune(tmp_path, 2, "mark")
+    checkpoint.prune(tmp_path / "step-00000003", 2, "mark")
     assert [path.name for path in checkpoint.saved(tmp_path)] == ["step-00000003", "step-00000002"]
-    (save(tmp_path, 4) / "state.pt").write_bytes(b"")
-    checkpoint.prune(tmp_path, 1, "mark")
+    newest = save(tmp_path, 4)
+    (newest / "state.pt").write_bytes(b"")
+    checkpoint.prune(newest, 1, "mark")
     assert len(checkpoint.saved(tmp_path)) == 3
+
+
+def test_one_that_was_passed_over_costs_no_new_one(tmp_path: Path) -> None:
+    """Steps taken again, below a later checkpoint that could not be used: the new ones are kept, not that one."""
+    for step in (1, 2, 9):
+        save(tmp_path, step)
+    checkpoint.prune(tmp_path / "step-00000002", 1, "mark")
+    assert [path.name for path in checkpoint.saved(tmp_path)] == ["step-00000009", "step-00000002"]
 
 
 @pytest.mark.parametrize("where", ["torch.save", "os.fsync"])

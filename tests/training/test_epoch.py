@@ -1,5 +1,6 @@
 """The end of an epoch: what is measured, drawn and kept follows the settings."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -7,10 +8,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from anime_lora.training import checkpoint, preview
+from anime_lora.errors import TrainingError
+from anime_lora.training import checkpoint, heldout, preview, style
+from anime_lora.training import epoch as epoch_module
 from anime_lora.training.epoch import adapter_file, held_out, judge, strip_file
 from anime_lora.training.loop import train_epochs
 from anime_lora.training.pictures import of_split
+from anime_lora.training.run import Run
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
 from training.tiny import SIDE
@@ -63,3 +67,38 @@ def test_checkpoints_are_kept_as_asked(make: Callable, every: int, keep: int, st
     train_epochs(run, State(), Stop())
     found = [int(path.name.removeprefix("step-")) for path in checkpoint.saved(run.folder / "checkpoints")]
     assert found == steps
+
+
+@pytest.mark.parametrize("what", ["loss", "style"])
+def test_a_measure_that_is_not_finite_costs_one_epoch(
+    stage: Callable, monkeypatch: pytest.MonkeyPatch, what: str, capsys: pytest.CaptureFixture
+) -> None:
+    """NaN on a held-out picture, or in a sample, after epoch 1: epoch 2 is published and the record is whole JSON."""
+    extra, losses, distances = iter([0.0, float("nan"), 0.0]), heldout.loss, style.distances
+    measured = epoch_module.held_out
+
+    def broken(run: Run, stop: Stop) -> dict:
+        add = next(extra)
+        if what == "loss":
+            monkeypatch.setattr(heldout, "loss", lambda *args: losses(*args) + add)
+        else:
+            monkeypatch.setattr(style, "distances", lambda *args: [one + add for one in distances(*args)])
+        return measured(run, stop)
+
+    monkeypatch.setattr(epoch_module, "held_out", broken)
+    record = json.loads((stage(epochs=2, patience=None) / "record.json").read_text())
+    assert record["epoch"] == 2
+    assert "1 of which have diverged" in record["reason"]
+    assert [row["score"] is None for row in record["epochs"]] == [False, True, False]
+    if what == "loss":
+        assert record["epochs"][1]["each"] == [None, None]
+        assert "epoch 1: held-out loss not finite, train probe not finite" in capsys.readouterr().out
+
+
+def test_a_base_without_finite_losses_is_refused(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is trained, naming a picture: nothing could be compared with it."""
+    run, state = make(), State()
+    monkeypatch.setattr(heldout, "loss", lambda *_: float("nan"))
+    with pytest.raises(TrainingError, match=r"no finite loss on 2 of 2 held-out pictures, e\.g\. .*\.png"):
+        judge(run, state, Stop())
+    assert not state.epochs

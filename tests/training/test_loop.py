@@ -1,15 +1,17 @@
 """Steps: true accumulation, clipping, guards, and twenty golden losses."""
 
+import signal
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from anime_lora.errors import TrainingError
 from anime_lora.training.batches import Visit
-from anime_lora.training.loop import accumulate, note_bad, take_step, train_epochs
+from anime_lora.training.loop import accumulate, note_bad, share, take_step, train_epochs
 from anime_lora.training.state import State
-from anime_lora.training.stop import Stop
+from anime_lora.training.stop import Stop, StopAskedError
 
 GOLDEN = [
     1.235446,
@@ -156,3 +158,25 @@ def test_validation_does_not_perturb_training(make: Callable, tmp_path: object) 
     assert tables[0][0] == tables[1][0]
     assert all(torch.equal(value, tables[1][1][name]) for name, value in tables[0][1].items())
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("when", ["while the answer is agreed on", "after it"])
+def test_two_processes_stop_at_the_same_step(when: str) -> None:
+    """A signal that one of them hears too late for this step is not lost, and stops both at the next."""
+    stop = Stop()
+    late = [lambda: stop.request(signal.SIGTERM, None)]
+
+    def reduce(whole: torch.Tensor, _: str) -> torch.Tensor:
+        if when != "after it" and late:
+            late.pop()()
+        return whole.clone()
+
+    accelerator = SimpleNamespace(num_processes=2, reduce=reduce)
+    run = SimpleNamespace(accelerator=accelerator, parameters=[torch.nn.Parameter(torch.zeros(2))])
+    share(run, torch.zeros(()), stop)
+    if late:
+        late.pop()()
+    stop.check()
+    share(run, torch.zeros(()), stop)
+    with pytest.raises(StopAskedError):
+        stop.check()

@@ -40,13 +40,16 @@ def start(folder: Path, base: Path, dataset: Path, **changes: Any) -> subprocess
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_adapter_of_one(tmp_path: Path, tiny_base: Path, stage: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9, "prior_images": 2}], ids=str)
+def test_two_processes_give_the_adapter_of_one(
+    tmp_path: Path, tiny_base: Path, stage: Callable[..., Path], changes: dict[str, Any]
+) -> None:
     """compute.processes 2 at the same effective batch: the same visits at each step, the adapter equal within 1e-6.
 
     Five pictures in groups of two: in each epoch's last step one process has nothing to do.
     """
     dataset = write_dataset(tmp_path / "organize", count=5)
-    settings = {"epochs": 2, "batch_size": 1, "gradient_accumulation_steps": 2}
+    settings = {"epochs": 2, "batch_size": 1, "gradient_accumulation_steps": 2, **changes}
     process = start(tmp_path / "two", tiny_base, dataset, **settings)
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 0, (tmp_path / "two" / "errors.txt").read_text()[-3000:]
@@ -96,6 +99,20 @@ def test_failing_process_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> 
         launch.relaunch(2, "cpu")
 
 
+def test_the_reason_of_a_failing_process_is_said_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under what the launcher and the other processes print it would be lost."""
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+from anime_lora.errors import TrainingError
+from anime_lora.training import launch
+with launch.reporting():
+    raise TrainingError("no space left")
+"""
+    monkeypatch.setattr(launch, "command", lambda *_: [sys.executable, "-c", code])
+    with pytest.raises(TrainingError, match=r"one of 2 training processes failed \(exit code 1\): no space left$"):
+        launch.relaunch(2, "cpu")
+
+
 def test_signal_reaches_the_processes(tmp_path: Path) -> None:
     """SIGTERM to the stage is passed on, and the stage ends with the code of a polite stop."""
     code = f"""
@@ -110,4 +127,21 @@ launch.relaunch(2, "cpu")
     assert process.stdout.readline() == "up\n"
     process.terminate()
     assert process.wait(20) == 75
+    process.stdout.close()
+
+
+def test_a_signal_after_the_work_is_done_is_no_stop() -> None:
+    """The processes finished although a signal was passed on to them: the stage has succeeded."""
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+from anime_lora.training import launch
+child = "import time, signal; signal.signal(15, lambda *_: exit(0)); print('up', flush=True); time.sleep(30)"
+launch.command = lambda *_: [sys.executable, "-c", child]
+launch.relaunch(2, "cpu")
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.terminate()
+    assert process.wait(20) == 0
     process.stdout.close()

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 import torch
 
+from anime_lora.training import loop
+from anime_lora.training.run import Run
+from anime_lora.training.state import State
 from anime_lora.training.stop import STOPPED
 from training.tiny import train_tiny
 
@@ -59,7 +62,7 @@ def uninterrupted(tiny_base: Path, dataset: Path, tmp_path_factory: pytest.TempP
 
 def newest_step(folder: Path) -> int:
     found = sorted(folder.glob(".cache/train/*/checkpoints/step-*"))
-    return int(found[-1].name.split("-")[1]) if found else 0
+    return int(found[-1].stem.split("-")[1]) if found else 0
 
 
 def kill_until_done(base: Path, dataset: Path, folder: Path, kills: int) -> int:
@@ -222,6 +225,56 @@ def test_cut_checkpoint_costs_only_its_steps(
     assert "going on from step 5" in said
 
 
+KINDS = [
+    {"optimizer": "prodigy", "learning_rate": 1.0},
+    {"optimizer": "adafactor"},
+    {"optimizer": "adamw8bit"},
+    {"text_encoder_learning_rate": 1e-3, "dropout": 0.5, "shuffle_tags": True, "caption_dropout": 0.2},
+    {"ema_decay": 0.9, "dora": True, "prior_images": 2},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_kind_of_training_goes_on_to_the_same_bytes(
+    stage: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, kind: dict[str, Any]
+) -> None:
+    """Cut off in the middle of the second epoch: optimizer, text encoder, dropout and class pictures come back."""
+    changes = {"target": "attn", "heldout_images": 1, "validation_steps": 1, "checkpoint_every": 1, **kind}
+    whole = published(stage("whole", **changes))
+    step = loop.take_step
+
+    def cut_off(run: Run, state: State, *rest: Any) -> dict[str, Any]:
+        if state.step == 4:
+            raise KeyboardInterrupt
+        return step(run, state, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "take_step", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            stage("again", **changes)
+    capsys.readouterr()
+    assert published(stage("again", **changes)) == whole
+    assert "going on from step 4 of 6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["epochs/epoch-01.safetensors", "samples/epoch-01.png"])
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_damaged_file_of_an_epoch_costs_only_that_epoch(
+    stage: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, name: str, damage: str
+) -> None:
+    """Checkpoints that count on a lost adapter or strip are passed over: the epoch is made again, to the same bytes."""
+    changes = {"checkpoint_every": 1, "keep_checkpoints": 9, "validation_steps": 1}
+    whole = published(stage("whole", **changes))
+    interrupted(stage, monkeypatch, **changes)
+    (file,) = Path(".cache/train").glob(f"*/{name}")
+    os.truncate(file, 10) if damage == "cut" else file.unlink()
+    capsys.readouterr()
+    assert published(stage("again", **changes)) == whole
+    said = capsys.readouterr().out
+    assert f"step-00000003 is passed over: {name} is missing or damaged" in said
+    assert "going on from step 2" in said
+
+
 @pytest.mark.parametrize("which", ["latents", "epochs", "samples"])
 def test_full_disk_while_training_keeps_the_last_checkpoint(
     stage: Callable, monkeypatch: pytest.MonkeyPatch, which: str
@@ -265,3 +318,22 @@ def test_full_disk_while_publishing_keeps_the_work(stage: Callable, monkeypatch:
             stage()
     assert not list(Path().glob("*train*"))
     shutil.rmtree(stage())
+
+
+def test_a_kill_while_the_work_is_deleted_leaves_no_ruin(stage: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the epochs' adapters gone and the checkpoints still there, the same command ends with the same bytes."""
+    delete = shutil.rmtree
+
+    def cut_short(folder: Path, ignore_errors: bool = False) -> None:
+        if (folder / "epochs").is_dir() and (folder / "checkpoints").is_dir():
+            delete(folder / "epochs")
+            raise KeyboardInterrupt
+        delete(folder, ignore_errors=ignore_errors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            stage()
+    whole = published(Path("train"))
+    assert published(stage()) == whole
+    assert not list(Path(".cache/train").iterdir())

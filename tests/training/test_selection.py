@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from anime_lora.errors import TrainingError
 from anime_lora.training.selection import choose, excess, out_of_patience, scores, style_gain
 
 
@@ -73,3 +74,29 @@ def test_patience_counts_epochs_since_the_best_score() -> None:
     assert not out_of_patience([BASE, better, worse[0]], 2)
     assert out_of_patience([BASE, better, *worse], 2)
     assert not out_of_patience([BASE, better, *worse], None)
+
+
+def test_an_epoch_that_is_not_finite_is_never_published() -> None:
+    """No finite loss or no finite samples: out, whatever the order, and the others are compared without it."""
+    lost, unseen = {**row(1, [], 1.0), "each": [None, 1.0, 2.0]}, row(2, [0.1, 1.1, 2.1], None)
+    rows = [BASE, lost, unseen, row(3, [0.5, 1.5, 2.5], 2.0), row(4, [0.6, 1.61, 2.62], 2.0)]
+    assert [score is None for score in scores(rows)] == [False, True, True, False, False]
+    epoch, reason = choose(rows)
+    assert epoch == 3
+    assert "best selection score of 4 epochs, 2 of which have diverged: the lowest held-out loss, 1.50000" in reason
+
+
+def test_when_every_epoch_has_diverged_nothing_is_published() -> None:
+    lost = [{**row(n, [], None), "each": [None] * 3} for n in (1, 2)]
+    assert not out_of_patience([BASE, lost[0]], 2)
+    assert out_of_patience([BASE, *lost], 2)
+    assert not out_of_patience([BASE, *lost], None)
+    with pytest.raises(TrainingError, match=r"none of 2 epochs has a finite held-out loss.*train\.learning_rate"):
+        choose([BASE, *lost])
+
+
+def test_samples_of_the_base_that_are_not_finite_leave_the_loss_to_choose_by() -> None:
+    rows = [row(0, [1.0, 2.0, 3.0], None), row(1, [0.5, 1.5, 2.5], 9.0), row(2, [0.6, 1.61, 2.62], 1.0)]
+    epoch, reason = choose(rows)
+    assert epoch == 1
+    assert "style" not in reason

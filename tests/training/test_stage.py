@@ -1,12 +1,15 @@
 """The train stage from dataset to published adapter."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from anime_lora.errors import BaseModelError, TrainingError
 from anime_lora.files import read_jsonl, write_jsonl
+from anime_lora.training.run import Run
 from training.tiny import train_tiny, write_dataset
 
 
@@ -65,3 +68,43 @@ def test_everything_promised_is_written(stage: Callable[..., Path]) -> None:
         "last/t_c.safetensors",
     }
     assert not list((out.parent / ".cache" / "train").iterdir())
+
+
+def test_a_last_epoch_that_overflows_does_not_hold_up_the_best(
+    stage: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """With a last adapter too large for fp16 the published epoch is there, and the record says what is missing."""
+    monkeypatch.setattr("anime_lora.training.stage.choose", lambda _: (1, "chosen by the test"))
+    adapter = Run.adapter
+
+    def overflowing(run: Run) -> dict[str, torch.Tensor]:
+        last = run.folder.glob("epochs/epoch-01.*")
+        return {name: value * (1e9 if list(last) else 1) + 1 for name, value in adapter(run).items()}
+
+    monkeypatch.setattr(Run, "adapter", overflowing)
+    out = stage()
+    record = json.loads((out / "record.json").read_text())
+    assert (record["epoch"], record["last_epoch"]) == (1, 2)
+    assert "is not finite in fp16" in record["last_fault"]
+    assert "warning: the last epoch is left out: " in capsys.readouterr().out
+    assert not (out / "last").exists()
+    assert (out / "t_c.safetensors").is_file()
+
+
+def test_a_full_gpu_while_training_is_one_clear_error(
+    stage: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit is told as `plan` tells it."""
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Run, "losses", full)
+    with pytest.raises(TrainingError, match=r"train\.batch_size = 2 does not fit.*gradient_checkpointing"):
+        stage(heldout_images=0)
+
+
+def test_what_is_seldom_meant_is_said(stage: Callable[..., Path], capsys: pytest.CaptureFixture) -> None:
+    """`train` warns of what `plan` calls a doubt, once: here patience without held-out pictures."""
+    stage(epochs=1, patience=2, heldout_images=0)
+    assert capsys.readouterr().out.count("warning: train.patience has no effect without held-out pictures") == 1
