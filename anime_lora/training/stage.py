@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,14 +155,14 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
         return export(run.pipe, adapter, run.settings, (target, file), told(number))
 
     first, second = written(epoch, folder, name)
-    last_fault = _last_fault(lambda: written(last, folder / "last", name), folder / "last")
+    last_fault = _fault("the last epoch", folder / "last", lambda: written(last, folder / "last", name))
     for row in state.epochs:
         link_or_copy(strip_file(run.folder, row["epoch"]), strip_file(folder, row["epoch"]))
     if run.settings.keep_epochs:
         for row in state.epochs[1:]:
             target = folder / "epochs" / f"epoch-{row['epoch']:02d}.safetensors"
-            adapter = load_file(adapter_file(run.folder, row["epoch"]))
-            write_kohya(target, adapter, run.settings, told(row["epoch"]))
+            adapter, about = load_file(adapter_file(run.folder, row["epoch"])), told(row["epoch"])
+            _fault(f"epoch {row['epoch']}", target, partial(write_kohya, target, adapter, run.settings, about))
     record.write_curves(folder, state)
     found = {
         **facts,
@@ -178,12 +179,12 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     print(f"published epoch {epoch}: {reason}", flush=True)
 
 
-def _last_fault(write: Callable[[], object], folder: Path) -> str | None:
-    """Write the last epoch's files, or say why they cannot be: that takes nothing from the published ones."""
+def _fault(what: str, target: Path, write: Callable[[], object]) -> str | None:
+    """Write an epoch beside the published one to `target`, or say why it cannot be and leave it out."""
     try:
         write()
     except AdapterError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        print(f"warning: the last epoch is left out: {error}", flush=True)
+        shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+        print(f"warning: {what} is left out: {error}", flush=True)
         return str(error)
     return None

@@ -82,12 +82,15 @@ def test_a_last_epoch_that_overflows_does_not_hold_up_the_best(
         return {name: value * (1e9 if list(last) else 1) + 1 for name, value in adapter(run).items()}
 
     monkeypatch.setattr(Run, "adapter", overflowing)
-    out = stage()
+    out = stage(keep_epochs=True)
     record = json.loads((out / "record.json").read_text())
     assert (record["epoch"], record["last_epoch"]) == (1, 2)
     assert "is not finite in fp16" in record["last_fault"]
-    assert "warning: the last epoch is left out: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "warning: the last epoch is left out: " in said
+    assert "warning: epoch 2 is left out: " in said
     assert not (out / "last").exists()
+    assert [file.name for file in (out / "epochs").iterdir()] == ["epoch-01.safetensors"]
     assert (out / "t_c.safetensors").is_file()
 
 
