@@ -5,6 +5,7 @@ Training in several processes leaves the group: its launcher and each rank lead 
 `dvc repro --single-item` neither runs nor checks what comes before: the flow keeps the order.
 """
 
+import json
 import os
 import queue
 import re
@@ -20,6 +21,9 @@ from pathlib import Path
 from typing import IO, Literal
 
 import psutil
+
+from anime_lora import paths
+from anime_lora.files import write_json
 
 How = Literal["unchanged", "restored", "executed"]
 Need = Literal["ask", "none", "force"]
@@ -41,6 +45,8 @@ HINTS = (
 """DVC's advice for people at a prompt, kept out of the run's log."""
 GRACE = 6.0
 """Seconds between SIGTERM and SIGKILL: training saves its work in between, and a cancel is done within ten."""
+AT_WORK = paths.CACHE / "at-work.json"
+"""The command that a run of this folder has started: its process group outlives a run that is killed."""
 LINGER = 5.0
 """Seconds to wait for the last lines of a process that has ended."""
 
@@ -128,6 +134,7 @@ def listened(
         start_new_session=True,
     )
     try:
+        write_json(AT_WORK, {"leader": process.pid, "since": psutil.Process(process.pid).create_time()})
         for line in _lines(process, ticked, None if limit is None else start + limit):
             lines.append(line)
             if line.strip() not in HINTS:
@@ -135,7 +142,8 @@ def listened(
     except TimeoutError:
         raise StageFailedError(f"{name} ran longer than its limit of {limit:g} s and was ended") from None
     finally:
-        end_group(process)
+        end_group(process.pid, process.poll)
+        AT_WORK.unlink(missing_ok=True)
     if process.returncode != 0:
         raise StageFailedError(reason(lines) or f"{name} failed: exit code {process.returncode}")
     return lines
@@ -167,38 +175,64 @@ def reason(lines: list[str]) -> str | None:
     return " · ".join(found) if found else None
 
 
-def end_group(process: "subprocess.Popen[bytes]", grace: float = GRACE) -> None:
+def end_leftover(at_work: Path = AT_WORK) -> None:
+    """End the command that a killed run left at work: DVC refuses what it reads to the next run, and a GPU is full.
+
+    Training saves its work, as on a cancel. To be called by who holds the run lock: nobody else works in the folder.
+    """
+    if not at_work.is_file():
+        return
+    left = json.loads(at_work.read_text(encoding="utf-8"))
+    with suppress(psutil.NoSuchProcess):
+        if psutil.Process(left["leader"]).create_time() != left["since"]:
+            at_work.unlink()  # another program has its number now
+            return
+    end_group(left["leader"])
+    at_work.unlink()
+
+
+def end_group(leader: int, reap: Callable[[], object] = lambda: None, grace: float = GRACE) -> None:
     """SIGTERM to the group, SIGKILL after `grace` seconds to it and all descendants; returns when none is left.
 
     A descendant that left the group hears SIGTERM from its parent: a rank leaves without saving on the second one.
     A run may be told twice, by its runner and by `tasks.cancel`: interrupted itself, this goes on with its work first.
+
+    Args:
+        leader: whose group it is.
+        reap: takes notice of the end of a leader that is this process' child.
+        grace: seconds.
     """
     deadline = time.monotonic() + grace
-    family = _descendants(process)
+    family = _descendants(leader)
+
+    def gone(until: float) -> None:
+        while (_alive(leader, reap) or any(map(_lives, family))) and time.monotonic() < until:
+            time.sleep(0.05)
+
     try:
-        _signal(process, signal.SIGTERM)
-        _await(process, family, deadline)
+        _signal(leader, signal.SIGTERM)
+        gone(deadline)
     except BaseException:
-        _await(process, family, deadline)
+        gone(deadline)
         raise
     finally:
-        _signal(process, signal.SIGKILL)
+        _signal(leader, signal.SIGKILL)
         _kill(family)
-        _await(process, family, time.monotonic() + grace)
+        gone(time.monotonic() + grace)
 
 
-def _descendants(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+def _descendants(leader: int) -> list[psutil.Process]:
     """Found before the first signal: a process whose parent has ended is nobody's descendant."""
     try:
-        found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+        found: list[psutil.Process] = psutil.Process(leader).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
     return found
 
 
-def _signal(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
+def _signal(leader: int, sign: signal.Signals) -> None:
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, sign)
+        os.killpg(leader, sign)
 
 
 def _kill(family: list[psutil.Process]) -> None:
@@ -207,17 +241,11 @@ def _kill(family: list[psutil.Process]) -> None:
             member.kill()
 
 
-def _await(process: "subprocess.Popen[bytes]", family: list[psutil.Process], deadline: float) -> None:
-    """Wait until the group and its descendants are gone, at most until `deadline`."""
-    while (_alive(process) or any(map(_lives, family))) and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
-def _alive(process: "subprocess.Popen[bytes]") -> bool:
+def _alive(leader: int, reap: Callable[[], object]) -> bool:
     """Whether any process of the group is left."""
-    process.poll()
+    reap()
     try:
-        os.killpg(process.pid, 0)
+        os.killpg(leader, 0)
     except ProcessLookupError:
         return False
     return True

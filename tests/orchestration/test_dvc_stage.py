@@ -3,13 +3,16 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 from types import FrameType
 
 import psutil
 import pytest
 
-from tasks.dvc_stage import RunCancelledError, end_group, listened
+from anime_lora.files import write_json
+from tasks.dvc_stage import RunCancelledError, end_group, end_leftover, listened
 
 PARENT = """
 import subprocess, sys, time
@@ -57,7 +60,7 @@ def test_nobody_lives_who_left_the_group() -> None:
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) == 2
     start = time.monotonic()
-    end_group(process, 1)
+    end_group(process.pid, process.poll, 1)
     assert 1 <= time.monotonic() - start < 2
     assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
     process.stdout.close()
@@ -79,9 +82,33 @@ def test_a_second_cancel_neither_shortens_nor_prevents_the_end(seconds: float, g
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.5)
         with pytest.raises(KeyboardInterrupt):
-            end_group(process, grace)
+            end_group(process.pid, process.poll, grace)
     finally:
         signal.signal(signal.SIGALRM, before)
     assert process.poll() is not None
     assert process.stdout.read() == said
     process.stdout.close()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["whole", "leader killed"])
+def test_what_a_killed_run_left_at_work_is_ended(tmp_path: Path, killed: bool) -> None:
+    process = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    write_json(tmp_path / "at-work.json", {"leader": process.pid, "since": psutil.Process(process.pid).create_time()})
+    if killed:
+        process.kill()
+        process.wait()
+    threading.Thread(target=process.wait, daemon=True).start()  # init's part, where the run is dead
+    end_leftover(tmp_path / "at-work.json")
+    assert not psutil.pid_exists(child)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stranger_with_the_number_of_what_was_left_lives(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+    write_json(tmp_path / "at-work.json", {"leader": process.pid, "since": 1.0})
+    end_leftover(tmp_path / "at-work.json")
+    assert process.poll() is None
+    process.communicate(b"\n")
+    assert not list(tmp_path.iterdir())
