@@ -1,5 +1,7 @@
 """`python -m anime_lora.pocket`: train the pocket models again, measure them, draw the sample pictures."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -47,9 +49,12 @@ def measure(
     """Measure the published models on characters they have not seen; prints the table of docs/pocket-base.md."""
     from anime_lora.pocket.measure import measure as run
 
-    print("| what | measured | bar | |\n|---|---|---|---|")
-    for row in run(base, pictures, metrics):
-        print(f"| {row.what} | {row.figure} | {row.bar} | {'reached' if row.reached else 'not reached'} |", flush=True)
+    table = sys.stdout
+    print("| what | measured | bar | |\n|---|---|---|---|", flush=True)
+    with redirect_stdout(sys.stderr):  # the lines of progress
+        for row in run(base, pictures, metrics):
+            reached = "reached" if row.reached else "not reached"
+            print(f"| {row.what} | {row.figure} | {row.bar} | {reached} |", file=table, flush=True)
 
 
 @app.command()
