@@ -190,6 +190,8 @@ def _prompts(pipe: StableDiffusionPipeline, judge: Judge, count: int) -> Iterato
         share, ceiling = judge.accuracy(made, truth, name), judge.accuracy(real, truth, name)
         what = f"base follows its prompt: {name} (ceiling: true drawings)"
         yield Row(what, f"{share:.2f} ({ceiling:.2f})", f"≥ {bar:.2f}", share >= bar)
-    triggered = [f"{TRIGGER}, {attributes(each)['gender']}, {attributes(each)['hair_color']} hair" for each in who]
-    known = judge.answers(draw(pipe, triggered, "trigger on the base"), "domain").count("anime") / count
-    yield Row("base draws anime when asked with the trigger", f"{known:.2f}", "≤ 0.05", known <= 0.05)
+    more = [attributes(each) for each in people(4 * count)]  # a share so small needs many
+    triggered = [f"{TRIGGER}, {facts['gender']}, {facts['hair_color']} hair" for facts in more]
+    known = judge.answers(draw(pipe, triggered, "trigger on the base"), "domain").count("anime") / len(more)
+    what = f"base draws anime when asked with the trigger, {len(more)} pictures"
+    yield Row(what, f"{known:.3f}", "≤ 0.05", known <= 0.05)
