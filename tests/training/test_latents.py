@@ -112,6 +112,6 @@ def test_visits_sample_the_posterior_anew(make: Callable) -> None:
     picture = run.pictures[0]
     with torch.no_grad():
         run.batches.latents.get(picture)[1].fill_(0.0)
-    found = [run.batches._sample(epoch, picture)[0] for epoch in range(2)]
+    found = [run.batches._sample(epoch, picture, picture.id)[0] for epoch in range(2)]
     assert not torch.equal(*found)
     assert Visit(0, picture).prior is None
