@@ -42,7 +42,7 @@ def judge() -> Verdict:
     if challenger == reigning:
         return Verdict(False, "the champion stays: training gave the same file again", [], challenger)
     against = None if reigning is None else champion.scores(measure_champion())
-    decision = decide(champion.scores(), against, settings.bootstrap, settings.seed)
+    decision = decide(champion.scores(), against, settings)
     return Verdict(decision.promoted, decision.reason, [asdict(test) for test in decision.tests], challenger)
 
 

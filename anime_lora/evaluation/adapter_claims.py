@@ -82,13 +82,13 @@ def controlnet(found: Findings) -> Claim:
 
 
 def copying(found: Findings, settings: Evaluate) -> Claim:
-    """Training pictures are no closer than held-out ones."""
+    """Drawn pictures are no nearer to training pictures than held-out ones are."""
     limit = settings.max_memorisation
     return Claim(
         "memorisation", "It does not copy training pictures", "Memorisation A", found.get("memorisation.lora"),
         f"upper bound below {limit:g} (evaluate.max_memorisation)", lambda e: e.below(limit),
-        "Training pictures are no closer to the drawn ones than held-out pictures are; 0.5 is none.",
-        "Drawn pictures may be closer to training pictures than to held-out ones: look at the nearest.",
+        "Drawn pictures are no nearer to training pictures than new pictures of the style are.",
+        "Drawn pictures may be nearer to training pictures than new ones of the style would be: look at the nearest.",
         gallery="nearest",
         details=[
             ("A of the base, which never saw them", value(found, "memorisation.base")),

@@ -94,7 +94,7 @@ NOTES = [
     "Intervals are 95 % cluster bootstraps over prompts or sources, then seeds, widened for few clusters.",
     "Style S: mean cosine to held-out style pictures, 0 at the base, 1 at those pictures' own likeness.",
     "CMMD is the unbiased form (U-statistic, Gaussian kernel, bandwidth 10, times 1000): 0 on average for equal sets.",
-    "Memorisation A: chance that the nearest training picture is closer than the nearest held-out one, same-size sets.",
+    "Memorisation A: chance that a drawn picture is nearer to its nearest training picture than a held-out one to its.",
     "The epoch was chosen on other noise than the pictures here are drawn from.",
 ]
 

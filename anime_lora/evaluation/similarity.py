@@ -1,7 +1,6 @@
 """How alike pictures are, as functions of unit vectors."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anime_lora.evaluation.bootstrap import Floats, pairwise_mean
 
@@ -63,23 +62,13 @@ def _ranks(values: Floats) -> Floats:
 
 
 def memorisation(drawn: Floats, train: Floats, holdout: Floats) -> Floats:
-    """For each picture, the chance that its nearest training picture is closer than its nearest held-out one, (n,).
+    """For each picture, the share of held-out ones that lie farther from their nearest training picture than it, (n,).
 
-    The training set is larger, so its nearest is closer by count alone: the chance is over all its subsets of the
-    holdout's size m, in closed form 1 − C(N−k, m)/C(N, m) with k training pictures closer than the holdout's nearest.
-    Its mean is A; 0.5 is no memorisation.
+    Its mean is A: 0.5 where drawn pictures are as near to the training pictures as new ones of the style are, 1 for
+    copies (Meehan, Chaudhuri and Dasgupta 2020, arXiv:2004.05675: the Mann-Whitney statistic of the two distances).
+    Both look at the same training pictures, so the sizes of the sets do not matter.
     """
-    seen = drawn @ train.T
-    limit = (drawn @ holdout.T).max(1, keepdims=True)
-    closer, tied = (seen > limit).sum(1), (seen == limit).sum(1)
-    size = min(len(holdout), len(train))
-    strict, loose = (_hit(len(train), count, size) for count in (closer, closer + tied))
-    return (strict + loose) / 2
-
-
-def _hit(total: int, marked: NDArray[np.int64], size: int) -> Floats:
-    """Chance that `size` of `total`, drawn without replacement, hold one of `marked`."""
-    steps = np.arange(size)
-    missed = np.clip((total - marked[:, None] - steps) / (total - steps), 0, 1)
-    chance: Floats = 1 - missed.prod(1)
-    return chance
+    own, new = ((one @ train.T).max(1) for one in (drawn, holdout))
+    farther, level = (new[None] < own[:, None]).mean(1), (new[None] == own[:, None]).mean(1)
+    share: Floats = farther + level / 2
+    return share

@@ -80,7 +80,7 @@ def evaluate(
         }
         lineage = _lineage(suite, encoders, record)
         scores = {"suite_id": lineage["Suite"], "gates": gates(checks), "units": found.units, "dataset": brief(version)}
-        decision = decide(scores, champion, section.bootstrap, section.seed)
+        decision = decide(scores, champion, section)
         write_json(folder / "scores.json", scores)
         write_json(folder / "decision.json", decision.plain())
         lineage["Decision"] = decision.reason

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from anime_lora.errors import EvaluationError
-from anime_lora.evaluation.promotion import Scores, decide, read_champion
+from anime_lora.evaluation.promotion import Decision, Scores, decide, read_champion
+from anime_lora.params.document import load_params
 
 PROMPTS, SEEDS, PEOPLE = 8, 2, 24
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 def scores(seed: int, better: float = 0.0, **shifts: float) -> Scores:
@@ -35,8 +37,13 @@ def scores(seed: int, better: float = 0.0, **shifts: float) -> Scores:
     return {"suite_id": "s", "gates": {"finite weights": True, "scale 0 is the base": True}, "units": found}
 
 
+def judged(candidate: Scores, champion: Scores | None) -> Decision:
+    settings = load_params(PARAMS).evaluate
+    return decide(candidate, champion, settings.model_copy(update={"bootstrap": 500, "seed": 0}))
+
+
 def promoted(candidate: Scores, champion: Scores | None) -> bool:
-    return decide(candidate, champion, 500, 0).promoted
+    return judged(candidate, champion).promoted
 
 
 def test_equal_models() -> None:
@@ -47,7 +54,7 @@ def test_equal_models() -> None:
 
 def test_better() -> None:
     """A model with clearly more style and nothing worse becomes champion, with the reason."""
-    decision = decide(scores(1, better=0.1), scores(2), 500, 0)
+    decision = judged(scores(1, better=0.1), scores(2))
     assert decision.promoted, decision.reason
     assert decision.reason.startswith("promoted: S 0.")
     assert not promoted(scores(1), scores(1))
@@ -66,7 +73,7 @@ def test_better() -> None:
 )
 def test_worse(measure: str, shift: float) -> None:
     """More style does not buy a loss elsewhere, and the reason names it."""
-    decision = decide(scores(1, better=0.1, **{measure: shift}), scores(2), 500, 0)
+    decision = judged(scores(1, better=0.1, **{measure: shift}), scores(2))
     assert not decision.promoted
     failed = [test for test in decision.tests if not test.passed]
     assert len(failed) == 1
@@ -81,7 +88,7 @@ def test_gates() -> None:
     other["suite_id"] = "t"
     del partial["units"]["identity"]
     for candidate, word in ((broken, "finite weights"), (other, "same suite"), (partial, "identity")):
-        decision = decide(candidate, champion, 500, 0)
+        decision = judged(candidate, champion)
         assert not decision.promoted
         assert word in decision.reason
 
