@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from anime_lora.errors import TrainingError
 from anime_lora.training.batches import Visit
 from anime_lora.training.loop import accumulate, note_bad, share, take_step, train_epochs
+from anime_lora.training.prior import class_pictures
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop, StopAskedError
 
@@ -142,8 +144,18 @@ def test_bad_steps_in_a_row_stop_training(make: Callable) -> None:
     note_bad(run, state, part, settling=False)
     note_bad(run, state, part, settling=True)
     note_bad(run, state, part, settling=False)
-    with pytest.raises(TrainingError, match=r"(?s)3 steps in a row.*max_bad_steps.*\.png"):
+    with pytest.raises(TrainingError, match=r"(?s)3 steps in a row.*max_bad_steps.*\.png at t=\d"):
         note_bad(run, state, part, settling=False)
+
+
+def test_class_pictures_of_a_bad_step_are_named_too(make: Callable, tmp_path: Path) -> None:
+    """Either of the two shown together may be the cause: each is on record with the timestep that it was shown at."""
+    run, state = make(prior_images=1), State()
+    run.pictures += class_pictures(run, tmp_path / "prior", Stop())
+    part = run.visits(0)[:2]
+    note_bad(run, state, part, settling=False)
+    assert state.bad[0]["pictures"] == [part[0].picture.name, part[1].picture.name, *["class picture 00000.png"] * 2]
+    assert state.bad[0]["timesteps"] == run.batches.of(part).timesteps.tolist()
 
 
 def test_validation_does_not_perturb_training(make: Callable, tmp_path: object) -> None:
