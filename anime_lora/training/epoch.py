@@ -69,7 +69,7 @@ def judge(run: Run, state: State, stop: Stop) -> None:
         drawn: list[Tensor] = []
         if run.accelerator.is_main_process:
             write_bytes(adapter_file(run.folder, epoch), serialized(run.adapter(), {}))
-            drawn = preview.draw_strip(run, strip_file(run.folder, epoch), stop)
+            drawn = preview.draw_strip(run, strip_file(run.folder, epoch), stop, trained=epoch > 0)
         row["style"] = style_distance(run, drawn)
     run.accelerator.wait_for_everyone()
     state.end_epoch(row)

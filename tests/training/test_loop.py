@@ -109,7 +109,7 @@ def test_clipping_bites(make: Callable) -> None:
 def test_twenty_golden_losses(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first twenty losses on the tiny base: a refactor leaves them."""
     run = make(epochs=7, batch_size=2, heldout_images=0, learning_rate=1e-2, schedule="constant")
-    monkeypatch.setattr("anime_lora.training.epoch.preview.draw_strip", lambda *_: [])
+    monkeypatch.setattr("anime_lora.training.epoch.preview.draw_strip", lambda *_, **__: [])
     for picture in run.pictures:
         run.batches.latents.get(picture)
     state = State()
