@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers.models.attention_processor import AttnProcessor
 
 from anime_lora.errors import TrainingError
 from anime_lora.training.batches import Visit
@@ -60,7 +61,7 @@ def test_micro_batches_do_not_change_the_gradient(make: Callable, count: int) ->
 
 
 def test_levers_do_not_change_the_gradient(make: Callable) -> None:
-    """Cached embeddings, channels_last, fused layers, gradient checkpointing: the plain path's gradient (rtol 1e-5)."""
+    """Cached embeddings, channels_last, SDPA, fused layers, checkpointing: the plain path's gradient (rtol 1e-5)."""
     fast = gradients(make, 4, batch_size=4)
     checkpointed = gradients(make, 4, batch_size=4, gradient_checkpointing=True)
     plain = plain_gradients(make)
@@ -70,7 +71,7 @@ def test_levers_do_not_change_the_gradient(make: Callable) -> None:
 
 
 def plain_gradients(make: Callable) -> list[torch.Tensor]:
-    """The same gradient by the plain way: encode pictures and texts now, NCHW, PEFT as it comes, mean of the batch."""
+    """The same gradient by the plain way: encode now, NCHW, products and softmax, PEFT as it comes, the mean."""
     from anime_lora.training import lora, objective
     from anime_lora.training.latents import pixels
 
@@ -83,6 +84,7 @@ def plain_gradients(make: Callable) -> list[torch.Tensor]:
         layer.cast_input_dtype_enabled = True
     for part in unet.modules():
         vars(part).pop("forward", None)  # the fused ones: PEFT's and diffusers' are the classes'
+    unet.set_attn_processor(AttnProcessor())
     from anime_lora.training.visits import draw
 
     drawn = [draw(1, 0, picture.id, (4, 8, 8), 1000) for picture in run.pictures[:4]]
@@ -95,6 +97,21 @@ def plain_gradients(make: Callable) -> list[torch.Tensor]:
     noisy = objective.noised(x0, noise, run.batches.alphas[steps])
     torch.nn.functional.mse_loss(unet(noisy, steps, words).sample, noise).backward()
     return [parameter.grad.clone() for parameter in run.parameters]
+
+
+def test_fused_adamw_takes_the_plain_step(make: Callable) -> None:
+    """From equal gradients the fused optimizer and torch's loop over the parameters come to the same weights."""
+    found = []
+    for fused in (True, False):
+        run, state = make(batch_size=2, learning_rate=1e-2), State()
+        assert all(group["fused"] for group in run.optimizer.param_groups)
+        for group in run.optimizer.param_groups:
+            group["fused"], group["foreach"] = fused, False
+        run.training_mode(True)
+        take_step(run, state, run.visits(0)[:2], Stop())
+        found.append(run.adapter())
+    for name, value in found[1].items():
+        torch.testing.assert_close(found[0][name], value, rtol=1e-5, atol=1e-7)
 
 
 def test_clipping_bites(make: Callable) -> None:
