@@ -68,10 +68,13 @@ class Progress:
         counts = {"stage": self.stage, "description": self.description, "done": self.done, "total": self.total}
         times = {"seconds": round(time.monotonic() - self._start, 1), "eta_seconds": round(self._eta(), 1)}
         path = Path(paths.PROGRESS) / f"{self.stage}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}.tmp")
-        beside.write_text(json.dumps({**counts, **times, **self._values}))
-        beside.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(json.dumps({**counts, **times, **self._values}))
+            beside.replace(path)
+        except OSError:  # a full disk, say: the work's own files tell of it, with what could not be written
+            beside.unlink(missing_ok=True)
 
 
 def track(items: Iterable[T], stage: str, description: str, total: int, unit: str = "it") -> Iterator[T]:

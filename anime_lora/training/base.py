@@ -13,9 +13,10 @@ from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import constants, snapshot_download
 from transformers.utils import logging as transformers_logging
 
-from anime_lora.errors import BaseModelError
+from anime_lora.errors import AdapterError, BaseModelError
 from anime_lora.files import sha256_file
 from anime_lora.params.section import Base
+from anime_lora.training.tensorfile import read_header
 
 PICKLED = {".ckpt", ".bin", ".pt", ".pth", ".pkl"}
 GONE = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
@@ -85,6 +86,12 @@ def _checked(path: Path) -> Path:
             raise BaseModelError(
                 f"base.model {path}: a single file must be .safetensors, not {path.suffix or 'nameless'}"
             )
+        try:
+            read_header(path)
+        except AdapterError as error:
+            raise BaseModelError(
+                f"base.model {error}; download it again, or if it is a renamed pickle: {CONVERT}"
+            ) from error
         return path
     index = path / "model_index.json"
     if not index.is_file():

@@ -54,12 +54,22 @@ class Batches:
 
     def of(self, visits: Sequence[Visit]) -> Batch:
         """The batch of `visits`, class pictures included."""
-        samples = [self._sample(v.epoch, v.picture, v.picture.id) for v in visits]
-        samples += [self._sample(v.epoch, v.prior, f"{v.prior.id}/{v.picture.id}") for v in visits if v.prior]
+        samples = [self._sample(*each) for each in self.samples(visits)]
         weights = [1.0] * len(visits) + [self.settings.prior_weight] * (len(samples) - len(visits))
         latents, noise = torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])
         timesteps = torch.tensor([sample[2] for sample in samples])
         return self.noised(latents, noise, timesteps, [sample[3] for sample in samples], torch.tensor(weights))
+
+    @staticmethod
+    def samples(visits: Sequence[Visit]) -> list[tuple[int, Picture, str]]:
+        """Epoch, picture and name (what its draws follow from) of each sample of `visits`, class pictures last."""
+        found = [(v.epoch, v.picture, v.picture.id) for v in visits]
+        return found + [(v.epoch, v.prior, f"{v.prior.id}/{v.picture.id}") for v in visits if v.prior]
+
+    def timestep(self, epoch: int, picture: Picture, name: str) -> int:
+        """The timestep that a sample draws."""
+        shape = tuple(self.latents.get(picture)[0].shape)
+        return draw(self.settings.seed, epoch, name, shape, len(self.alphas)).timestep
 
     def _sample(self, epoch: int, picture: Picture, name: str) -> tuple[Tensor, Tensor, int, str]:
         """One picture's latent, noise, timestep and text; the draws follow from `name`."""

@@ -63,6 +63,7 @@ def save(folder: Path, step: int, fingerprint: str, tensors: dict[str, Any], pro
             manifest = {"step": step, "fingerprint": fingerprint, "files": files}
             (beside / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
             _synced(beside / MANIFEST)
+            sync_folder(beside)
             if final.exists():
                 shutil.rmtree(aside, ignore_errors=True)
                 final.rename(aside)

@@ -69,7 +69,7 @@ def judge(run: Run, state: State, stop: Stop) -> None:
         drawn: list[Tensor] = []
         if run.accelerator.is_main_process:
             write_bytes(adapter_file(run.folder, epoch), serialized(run.adapter(), {}))
-            drawn = preview.draw_strip(run, strip_file(run.folder, epoch), stop)
+            drawn = preview.draw_strip(run, strip_file(run.folder, epoch), stop, trained=epoch > 0)
         row["style"] = style_distance(run, drawn)
     run.accelerator.wait_for_everyone()
     state.end_epoch(row)
@@ -89,9 +89,11 @@ def refuse_broken_base(run: Run, row: dict[str, Any]) -> None:
     bad = [n for n, loss in enumerate(row["each"]) if loss is None]
     if bad and row["epoch"] == 0:
         name = of_split(run.pictures, "holdout")[bad[0]].name
+        precise = run.settings.precision == "fp32"
+        cure = "at the weights of base.model" if precise else "set train.precision to bf16 or fp32"
         raise TrainingError(
             f"the base alone has no finite loss on {len(bad)} of {len(row['each'])} held-out pictures, e.g. {name}: "
-            f"look at them, or set train.precision to bf16 or fp32 (it is {run.settings.precision})"
+            f"look at them, or {cure} (train.precision is {run.settings.precision})"
         )
 
 

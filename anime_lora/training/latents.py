@@ -95,7 +95,7 @@ class Latents:
         write_bytes(path, save({"mean": posterior[0].contiguous(), "logvar": posterior[1].contiguous()}))
 
     def get(self, picture: Picture, flip: bool = False) -> Posterior:
-        """The posterior of one picture, from memory, disk or, when its file is damaged, encoded again."""
+        """The posterior of one picture, from memory, disk or, when its file is damaged or not finite, encoded again."""
         path = self._path(picture, flip)
         found = self._memory.get(path.name)
         if found is not None:
@@ -103,6 +103,8 @@ class Latents:
         try:
             loaded = load_file(path)
             found = loaded["mean"], loaded["logvar"]
+            if not (found[0].isfinite().all() and found[1].isfinite().all()):
+                raise ValueError("not finite")
         except Exception:  # safetensors raises its own, KeyError or OSError: whichever, the cure is the same
             found = self._encode(picture, flip)
             self._write(path, found)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from anime_lora.training.resume import save
 from anime_lora.training.run import Run
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop, StopAskedError
-from anime_lora.training.visits import draw, groups
+from anime_lora.training.visits import groups
 
 
 def train_epochs(run: Run, state: State, stop: Stop) -> None:
@@ -119,19 +120,19 @@ def note_bad(run: Run, state: State, part: Sequence[Visit], settling: bool) -> N
     Raises:
         TrainingError: `train.max_bad_steps` in a row.
     """
-    count = len(run.batches.alphas)
-    shape = tuple(run.batches.latents.get(part[0].picture)[0].shape)
-    steps = [draw(run.settings.seed, visit.epoch, visit.picture.id, shape, count).timestep for visit in part]
-    pictures = [visit.picture.name for visit in part]
+    samples = run.batches.samples(part)
+    pictures, steps = [picture.name for _, picture, _ in samples], [run.batches.timestep(*each) for each in samples]
     state.bad.append({"step": state.step, "pictures": pictures, "timesteps": steps})
     state.bad_in_row += 0 if settling else 1
-    shown = ", ".join(f"{name} at t={t}" for name, t in zip(pictures, steps, strict=True))
-    print(f"step {state.step}: loss or gradient is not finite, update skipped ({shown})", flush=True)
+    print(f"step {state.step}: loss or gradient is not finite, update skipped ({shown(state.bad[-1])})", flush=True)
     if state.bad_in_row >= run.settings.max_bad_steps:
-        listed = "\n".join(
-            f"  step {bad['step']}: {', '.join(bad['pictures'])}" for bad in state.bad[-state.bad_in_row :]
-        )
+        listed = "\n".join(f"  step {bad['step']}: {shown(bad)}" for bad in state.bad[-state.bad_in_row :])
         raise TrainingError(
             f"{state.bad_in_row} steps in a row had no finite loss or gradient (limit train.max_bad_steps); lower "
             f"train.learning_rate or look at these pictures:\n{listed}"
         )
+
+
+def shown(bad: dict[str, Any]) -> str:
+    """The pictures of a skipped step, each with its timestep."""
+    return ", ".join(f"{name} at t={t}" for name, t in zip(bad["pictures"], bad["timesteps"], strict=True))

@@ -9,6 +9,7 @@ from anime_lora.params.train import Train
 from anime_lora.training import machine, measure, prior, sense
 from anime_lora.training.base import locate
 from anime_lora.training.captions import token_count, truncated
+from anime_lora.training.checkpoint import room_on_disk
 from anime_lora.training.pictures import Picture, of_split, read_pictures
 from anime_lora.training.run import Run, open_run
 from anime_lora.training.stage import identity
@@ -44,7 +45,7 @@ def plan(  # noqa: PLR0917  the door: four sections, two folders
     with machine.deterministic(device), listening() as stop:
         run = open_run(settings, base, path, machine.accelerator(settings, device), (cache, mark))
         run.pictures = sorted(pictures, key=lambda picture: picture.id)
-        with measure.fitting(run):
+        with room_on_disk("latents and class pictures", cache), measure.fitting(run):
             run.pictures += prior.class_pictures(run, prior.folder(cache, facts["base"]), stop, run.group_size)
             return [
                 *_counts(run, pictures, concept),

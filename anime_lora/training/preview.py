@@ -14,10 +14,10 @@ from anime_lora.training.run import Run
 from anime_lora.training.stop import Stop
 
 
-def draw_strip(run: Run, path: Path, stop: Stop) -> list[Tensor]:
+def draw_strip(run: Run, path: Path, stop: Stop, trained: bool) -> list[Tensor]:
     """Draw the validation prompt for each seed and write the pictures side by side as one PNG; returns their latents.
 
-    The PNG carries the `parameters` text that A1111 reads, for its first picture.
+    The PNG carries the `parameters` text that A1111 reads, for its first picture: `trained`, with the adapter.
     """
     seeds = [run.settings.seed + i for i in range(run.settings.validation_images)]
     latents = [sample(run, run.settings.validation_prompt, seed, stop) for seed in seeds]
@@ -26,7 +26,8 @@ def draw_strip(run: Run, path: Path, stop: Stop) -> list[Tensor]:
     strip = Image.new("RGB", (width * len(drawn), height))
     for place, one in enumerate(drawn):
         strip.paste(one, (place * width, 0))
-    write_bytes(path, png(strip, parameters(run, run.settings.validation_prompt, seeds[0])))
+    asked = run.settings.validation_prompt + (f" <lora:{run.name}:1>" if trained else "")
+    write_bytes(path, png(strip, parameters(run, asked, seeds[0])))
     return latents
 
 
@@ -45,7 +46,7 @@ def parameters(run: Run, prompt: str, seed: int) -> str:
     size = run.batches.latents.size
     return (
         f"{prompt}\nSteps: {settings.validation_steps}, Sampler: DPM++ 2M, "
-        f"CFG scale: {settings.validation_guidance}, Seed: {seed}, Size: {size}x{size}"
+        f"CFG scale: {settings.validation_guidance}, Seed: {seed}, Size: {size}x{size}, RNG: CPU"
     )
 
 

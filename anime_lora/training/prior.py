@@ -35,7 +35,7 @@ def class_pictures(run: Run, cache: Path, stop: Stop, most: int | None = None) -
     places = [(i, cache / f"{key:016x}" / f"{i:05d}.png") for i in range(settings.prior_images)]
     wanted = [(i, file) for i, file in places if most is None or i < most or file.is_file()]
     if run.accelerator.is_main_process:
-        missing = [(i, file) for i, file in wanted if not file.is_file()]
+        missing = [(i, file) for i, file in wanted if not _whole(file)]
         with judged_weights(run):
             for i, file in track(missing, "train", "draw class pictures", len(missing), unit="picture"):
                 seed = number("prior", i) % 2**32
@@ -43,6 +43,16 @@ def class_pictures(run: Run, cache: Path, stop: Stop, most: int | None = None) -
                 write_bytes(file, preview.png(image, preview.parameters(run, settings.prior_prompt, seed)))
     run.accelerator.wait_for_everyone()
     return [_picture(file, settings.prior_prompt) for _, file in wanted]
+
+
+def _whole(file: Path) -> bool:
+    """Whether a picture is there and can be read to its end."""
+    try:
+        with Image.open(file) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _picture(file: Path, prompt: str) -> Picture:

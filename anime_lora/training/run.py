@@ -42,6 +42,8 @@ class Run:
     folder: Path
     """Work folder: checkpoints, epoch adapters, sample strips."""
     fingerprint: str
+    name: str = ""
+    """What a webui's prompt calls the adapter: its file's name."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:

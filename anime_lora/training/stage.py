@@ -59,6 +59,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     facts, mark = identity(settings, concept, base, base_path, pictures)
     with machine.deterministic(device), launch.reporting(), listening() as stop:
         run = _prepared(settings, base, base_path, device, (cache, mark))
+        run.name = f"{concept.trigger}_{concept.class_name}"
         if run.accelerator.is_main_process:
             for doubt in sense.doubts(settings, concept, pictures):
                 print(f"warning: {doubt}", flush=True)
@@ -143,7 +144,7 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     concept, base = names
     epoch, reason = choose(state.epochs)
     last = state.epochs[-1]["epoch"]
-    name = f"{concept.trigger}_{concept.class_name}.safetensors"
+    name = f"{run.name}.safetensors"
     lineage = metadata.lineage(facts)
 
     def told(number: int) -> dict[str, str]:

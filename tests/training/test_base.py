@@ -48,6 +48,15 @@ def test_pickles_are_refused_with_the_way_out(tmp_path: Path, suffix: str) -> No
         locate(section(file))
 
 
+@pytest.mark.parametrize("content", [b"PK\x03\x04" + b"\0" * 99, b"\x80\x04.", b""], ids=["zip", "pickle", "empty"])
+def test_a_pickle_by_another_name_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A single file whose bytes are not safetensors: told before configs are looked for, with the way to convert it."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(BaseModelError, match=r"(?s)cannot be read as safetensors.*renamed pickle.*save_pretrained"):
+        locate(section(file))
+
+
 def test_folder_of_pickles_is_refused(copy: Path) -> None:
     """So is a diffusers folder whose UNet is a .bin."""
     weights = copy / "unet" / "diffusion_pytorch_model.safetensors"

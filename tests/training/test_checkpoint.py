@@ -1,6 +1,7 @@
 """Checkpoints are whole or absent, and a damaged one is passed over."""
 
 import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,24 @@ def test_other_fingerprint_is_not_used(tmp_path: Path, capsys: pytest.CaptureFix
     save(tmp_path, 1, "other")
     assert checkpoint.latest(tmp_path, "mark", CPU) is None
     assert "other params, data or base" in capsys.readouterr().out
+
+
+def test_files_and_names_are_on_the_disk_in_the_order_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file, the manifest last, then the names of all three, all before the rename; the new name after it."""
+    done: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def synced(handle: int) -> None:
+        done.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        fsync(handle)
+
+    monkeypatch.setattr("os.fsync", synced)
+    monkeypatch.setattr(Path, "rename", lambda source, target: done.append("rename") or rename(source, target))
+    save(tmp_path, 1)
+    beside = [checkpoint.PROGRESS, checkpoint.STATE, checkpoint.MANIFEST, ".step-00000001.tmp"]
+    assert done == [*beside, "rename", tmp_path.name]
 
 
 def test_half_written_one_is_not_seen(tmp_path: Path) -> None:

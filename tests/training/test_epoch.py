@@ -95,10 +95,13 @@ def test_a_measure_that_is_not_finite_costs_one_epoch(
         assert "epoch 1: held-out loss not finite, train probe not finite" in capsys.readouterr().out
 
 
-def test_a_base_without_finite_losses_is_refused(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is trained, naming a picture: nothing could be compared with it."""
-    run, state = make(), State()
+@pytest.mark.parametrize(("precision", "cure"), [("fp32", "weights of base.model"), ("bf16", "to bf16 or fp32")])
+def test_a_base_without_finite_losses_is_refused(
+    make: Callable, monkeypatch: pytest.MonkeyPatch, precision: str, cure: str
+) -> None:
+    """Before anything is trained, naming a picture and what can be done: nothing could be compared with it."""
+    run, state = make(precision=precision), State()
     monkeypatch.setattr(heldout, "loss", lambda *_: float("nan"))
-    with pytest.raises(TrainingError, match=r"no finite loss on 2 of 2 held-out pictures, e\.g\. .*\.png"):
+    with pytest.raises(TrainingError, match=rf"no finite loss on 2 of 2 held-out pictures, e\.g\. .*\.png.*{cure}"):
         judge(run, state, Stop())
     assert not state.epochs

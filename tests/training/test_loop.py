@@ -2,14 +2,17 @@
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers.models.attention_processor import AttnProcessor
 
 from anime_lora.errors import TrainingError
 from anime_lora.training.batches import Visit
 from anime_lora.training.loop import accumulate, note_bad, share, take_step, train_epochs
+from anime_lora.training.prior import class_pictures
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop, StopAskedError
 
@@ -58,7 +61,7 @@ def test_micro_batches_do_not_change_the_gradient(make: Callable, count: int) ->
 
 
 def test_levers_do_not_change_the_gradient(make: Callable) -> None:
-    """Cached embeddings, channels_last, fused layers, gradient checkpointing: the plain path's gradient (rtol 1e-5)."""
+    """Cached embeddings, channels_last, SDPA, fused layers, checkpointing: the plain path's gradient (rtol 1e-5)."""
     fast = gradients(make, 4, batch_size=4)
     checkpointed = gradients(make, 4, batch_size=4, gradient_checkpointing=True)
     plain = plain_gradients(make)
@@ -68,7 +71,7 @@ def test_levers_do_not_change_the_gradient(make: Callable) -> None:
 
 
 def plain_gradients(make: Callable) -> list[torch.Tensor]:
-    """The same gradient by the plain way: encode pictures and texts now, NCHW, PEFT as it comes, mean of the batch."""
+    """The same gradient by the plain way: encode now, NCHW, products and softmax, PEFT as it comes, the mean."""
     from anime_lora.training import lora, objective
     from anime_lora.training.latents import pixels
 
@@ -81,6 +84,7 @@ def plain_gradients(make: Callable) -> list[torch.Tensor]:
         layer.cast_input_dtype_enabled = True
     for part in unet.modules():
         vars(part).pop("forward", None)  # the fused ones: PEFT's and diffusers' are the classes'
+    unet.set_attn_processor(AttnProcessor())
     from anime_lora.training.visits import draw
 
     drawn = [draw(1, 0, picture.id, (4, 8, 8), 1000) for picture in run.pictures[:4]]
@@ -95,6 +99,21 @@ def plain_gradients(make: Callable) -> list[torch.Tensor]:
     return [parameter.grad.clone() for parameter in run.parameters]
 
 
+def test_fused_adamw_takes_the_plain_step(make: Callable) -> None:
+    """From equal gradients the fused optimizer and torch's loop over the parameters come to the same weights."""
+    found = []
+    for fused in (True, False):
+        run, state = make(batch_size=2, learning_rate=1e-2), State()
+        assert all(group["fused"] for group in run.optimizer.param_groups)
+        for group in run.optimizer.param_groups:
+            group["fused"], group["foreach"] = fused, False
+        run.training_mode(True)
+        take_step(run, state, run.visits(0)[:2], Stop())
+        found.append(run.adapter())
+    for name, value in found[1].items():
+        torch.testing.assert_close(found[0][name], value, rtol=1e-5, atol=1e-7)
+
+
 def test_clipping_bites(make: Callable) -> None:
     """With a tiny limit the gradient that reaches the optimizer has exactly that length."""
     run = make(max_grad_norm=1e-4, batch_size=2)
@@ -107,7 +126,7 @@ def test_clipping_bites(make: Callable) -> None:
 def test_twenty_golden_losses(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first twenty losses on the tiny base: a refactor leaves them."""
     run = make(epochs=7, batch_size=2, heldout_images=0, learning_rate=1e-2, schedule="constant")
-    monkeypatch.setattr("anime_lora.training.epoch.preview.draw_strip", lambda *_: [])
+    monkeypatch.setattr("anime_lora.training.epoch.preview.draw_strip", lambda *_, **__: [])
     for picture in run.pictures:
         run.batches.latents.get(picture)
     state = State()
@@ -142,8 +161,18 @@ def test_bad_steps_in_a_row_stop_training(make: Callable) -> None:
     note_bad(run, state, part, settling=False)
     note_bad(run, state, part, settling=True)
     note_bad(run, state, part, settling=False)
-    with pytest.raises(TrainingError, match=r"(?s)3 steps in a row.*max_bad_steps.*\.png"):
+    with pytest.raises(TrainingError, match=r"(?s)3 steps in a row.*max_bad_steps.*\.png at t=\d"):
         note_bad(run, state, part, settling=False)
+
+
+def test_class_pictures_of_a_bad_step_are_named_too(make: Callable, tmp_path: Path) -> None:
+    """Either of the two shown together may be the cause: each is on record with the timestep that it was shown at."""
+    run, state = make(prior_images=1), State()
+    run.pictures += class_pictures(run, tmp_path / "prior", Stop())
+    part = run.visits(0)[:2]
+    note_bad(run, state, part, settling=False)
+    assert state.bad[0]["pictures"] == [part[0].picture.name, part[1].picture.name, *["class picture 00000.png"] * 2]
+    assert state.bad[0]["timesteps"] == run.batches.of(part).timesteps.tolist()
 
 
 def test_validation_does_not_perturb_training(make: Callable, tmp_path: object) -> None:

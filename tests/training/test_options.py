@@ -1,6 +1,7 @@
 """Each option of the train section does what its line in params.yaml says."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +130,17 @@ def test_prior_pictures_are_the_bases_own(make: Callable, tmp_path: Path) -> Non
     batch = run.batches.of(visits[:2])
     assert batch.weights.tolist() == [1, 1, 0.25, 0.25]
     assert batch.texts[2] == run.settings.prior_prompt
+
+
+@pytest.mark.parametrize("kept", [0, 100])
+def test_a_damaged_class_picture_is_drawn_again(make: Callable, tmp_path: Path, kept: int) -> None:
+    """Emptied or cut, its file gives way to the same picture; the whole one beside it stays as it is."""
+    run = make(prior_images=2)
+    drawn = class_pictures(run, tmp_path, Stop())
+    before = drawn[0].path.read_bytes(), drawn[1].path.stat().st_mtime_ns
+    os.truncate(drawn[0].path, kept)
+    assert class_pictures(run, tmp_path, Stop()) == drawn
+    assert (drawn[0].path.read_bytes(), drawn[1].path.stat().st_mtime_ns) == before
 
 
 def test_a_class_picture_dealt_twice_draws_twice(make: Callable, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`plan` says what a run will do and cost, and refuses what cannot succeed."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def test_a_run_that_would_fill_the_disk_is_refused(planned: Any, monkeypatch: py
     usage = shutil.disk_usage("/")._replace(free=10240)
     monkeypatch.setattr("anime_lora.training.measure.shutil.disk_usage", lambda _: usage)
     with pytest.raises(TrainingError, match=r"has 0 MiB free.*train\.keep_checkpoints"):
+        planned()
+
+
+def test_a_disk_that_fills_while_planning_is_one_clear_error(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No space for the first latent: what cannot be written, where, and what to do."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("anime_lora.training.latents.write_bytes", full)
+    with pytest.raises(TrainingError, match=r"no space left while writing latents .* in .*\.cache: free some"):
         planned()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from anime_lora.errors import BaseModelError, TrainingError
 from anime_lora.files import read_jsonl, write_jsonl
@@ -68,6 +69,19 @@ def test_everything_promised_is_written(stage: Callable[..., Path]) -> None:
         "last/t_c.safetensors",
     }
     assert not list((out.parent / ".cache" / "train").iterdir())
+
+
+def test_a_webui_can_draw_an_epochs_sample(stage: Callable[..., Path]) -> None:
+    """The strips' PNGs name the noise's source and, but for the base's own, the published file in the prompt."""
+    out = stage(epochs=1, validation_prompt="t c, green")
+    told = []
+    for file in sorted((out / "samples").iterdir()):
+        with Image.open(file) as strip:
+            told.append(strip.info["parameters"].split("\n"))
+    assert [prompt for prompt, _ in told] == ["t c, green", "t c, green <lora:t_c:1>"]
+    assert {facts for _, facts in told} == {
+        "Steps: 2, Sampler: DPM++ 2M, CFG scale: 5.0, Seed: 1, Size: 64x64, RNG: CPU"
+    }
 
 
 def test_a_last_epoch_that_overflows_does_not_hold_up_the_best(
