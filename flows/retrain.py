@@ -111,12 +111,13 @@ def _conclude(reason: str, work: reasons.Work, overrides: list[str]) -> State[No
     """Judge, promote or not, record, send, tell."""
     verdict = judge()
     broken: SmokeTestError | None = None
-    if verdict.promoted:
-        try:
-            promote()
-        except SmokeTestError as error:
-            broken, verdict = error, Verdict(False, f"the champion stays: {error}", verdict.tests, verdict.adapter)
-    entry = record.conclude(verdict, reason, work, overrides)
+    with record.undone():
+        if verdict.promoted:
+            try:
+                promote()
+            except SmokeTestError as error:
+                broken, verdict = error, Verdict(False, f"the champion stays: {error}", verdict.tests, verdict.adapter)
+        entry = record.conclude(verdict, reason, work, overrides)
     try:
         record.deliver(entry)
     finally:
