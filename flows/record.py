@@ -117,8 +117,10 @@ def tag_and_send() -> None:
     upstream.send()
 
 
-def settle() -> None:
-    """Start from what is committed here and pushed by others, and send what a killed run did not send.
+def settle() -> str | None:
+    """Start from what is committed here and pushed by others, and send what earlier runs did not send.
+
+    Returns why that cannot be sent now, which holds nobody up: who has something to decide sends again at the end.
 
     Raises:
         PreflightError: others pushed while commits of this folder waited.
@@ -131,7 +133,12 @@ def settle() -> None:
     entries = history.read()
     standing = history.line_of_champions(entries)
     if entries and (upstream.waiting() or (standing and not registry.marked(str(standing[-1].version)))):
-        tag_and_send()
+        try:
+            tag_and_send()
+        except CommandFailedError as error:
+            log.warning("what earlier runs decided is not sent: %s", error)
+            return str(error)
+    return None
 
 
 def undo() -> None:

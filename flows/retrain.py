@@ -15,6 +15,7 @@ from anime_lora import paths
 from anime_lora.params.document import load_params
 from flows import notify, reasons, record
 from flows.champion import SmokeTestError
+from flows.commands import CommandFailedError
 from flows.judgement import Verdict, judge
 from flows.lock import run_lock
 from flows.orphans import mark_orphans
@@ -65,7 +66,7 @@ def retrain(
     with run_lock():
         mark_orphans()
         committable()
-        record.settle()
+        unsent = record.settle()
         preflight()
         ready(load_params(paths.PARAMS), record.OURS)
         changes = list(overrides or [])
@@ -73,6 +74,8 @@ def retrain(
             work = reasons.look(force, changes)
             get_run_logger().info(work.why)
             _rename(f"{reason}: {work.why}")
+            if not work.due and unsent:
+                raise CommandFailedError(f"{work.why}, but what earlier runs decided is not sent: {unsent}")
             if not work.due:
                 return Completed(name="Skipped", message=work.why)
             try:

@@ -220,3 +220,33 @@ def test_a_decision_that_cannot_be_committed_is_not_left_behind(clone: Clone, mo
         retrain._conclude("by hand", work, [])
     assert clone.git("status", "--porcelain", "models") == ""
     assert [entry.version for entry in history.read()] == ["v1.0.0"]
+
+
+def test_what_cannot_be_sent_now_holds_nobody_up(clone: Clone, caplog: pytest.LogCaptureFixture) -> None:
+    """A remote that is away, or takes no push: the next night still trains, and a rollback still rolls back."""
+    clone.decide("promoted", "v1.0.0")
+    clone.git("remote", "set-url", "origin", "../nowhere.git")
+    logging.getLogger("prefect").propagate = True
+    with caplog.at_level(logging.WARNING, "prefect.record"):
+        unsent = record.settle()
+    assert "git push" in str(unsent)
+    assert "what earlier runs decided is not sent: git push" in caplog.text
+    assert clone.git("tag").split() == ["anime-lora#champion#1", "anime-lora@v1.0.0"]
+    clone.git("remote", "set-url", "origin", "../origin.git")
+    assert record.settle() is None
+    assert clone.sent("refs/tags") == ["anime-lora#champion#1", "anime-lora@v1.0.0"]
+
+
+@pytest.mark.parametrize("due", [True, False])
+def test_a_run_without_work_fails_while_a_decision_is_not_sent(due: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skipped would be green every morning; a run with work goes on and sends at its end."""
+    for name in ("mark_orphans", "committable", "preflight", "ready", "load_params", "_rename", "get_run_logger"):
+        monkeypatch.setattr(retrain, name, MagicMock())
+    monkeypatch.setattr(record, "settle", lambda: "git push: no route")
+    monkeypatch.setattr(reasons, "look", lambda *_: reasons.Work(due, "why", Difference([], [], []), []))
+    monkeypatch.setattr(retrain, "_night", lambda *_: "worked")
+    if due:
+        assert retrain.retrain.fn() == "worked"
+        return
+    with pytest.raises(CommandFailedError, match="why, but what earlier runs decided is not sent: git push: no route"):
+        retrain.retrain.fn()
