@@ -71,6 +71,8 @@ def retrain(
         ready(load_params(paths.PARAMS), record.OURS)
         changes = list(overrides or [])
         with overridden(changes):
+            if changes:
+                preflight()  # they may name other sources
             work = reasons.look(force, changes)
             get_run_logger().info(work.why)
             _rename(f"{reason}: {work.why}")

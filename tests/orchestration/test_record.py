@@ -250,3 +250,22 @@ def test_a_run_without_work_fails_while_a_decision_is_not_sent(due: bool, monkey
         return
     with pytest.raises(CommandFailedError, match="why, but what earlier runs decided is not sent: git push: no route"):
         retrain.retrain.fn()
+
+
+def test_an_override_is_checked_like_the_file(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run that is killed it would be in params.yaml at the next start, which would refuse it every night."""
+    for name in ("mark_orphans", "committable", "ready", "load_params"):
+        monkeypatch.setattr(retrain, name, MagicMock())
+    monkeypatch.setattr(overrides, "check_params", MagicMock())
+    seen: list[str] = []
+
+    def preflight() -> None:
+        seen.append(Path("params.yaml").read_text())
+        if "rank: 8" in seen[-1]:
+            raise PreflightError("no such source")
+
+    monkeypatch.setattr(retrain, "preflight", preflight)
+    with pytest.raises(PreflightError, match="no such source"):
+        retrain.retrain.fn(overrides=["train.rank=8"])
+    assert len(seen) == 2
+    assert clone.git("status", "--porcelain", "--untracked-files=no") == ""
