@@ -230,6 +230,7 @@ def test_what_cannot_be_sent_now_holds_nobody_up(clone: Clone, caplog: pytest.Lo
     with caplog.at_level(logging.WARNING, "prefect.record"):
         unsent = record.settle()
     assert "git push" in str(unsent)
+    assert "git pull" not in str(unsent), "that would not help"
     assert "what earlier runs decided is not sent: git push" in caplog.text
     assert clone.git("tag").split() == ["anime-lora#champion#1", "anime-lora@v1.0.0"]
     clone.git("remote", "set-url", "origin", "../origin.git")
