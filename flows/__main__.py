@@ -106,6 +106,7 @@ def serve(
         server = home.require_server()
         from flows import serving
 
+        serving.checked(cron, timezone)
         what = f"{serving.NAME}: {cron or 'on request'}"
         print(f"{what}; runs, and the button to start one: {server.removesuffix('/api')}", flush=True)
         serving.serve(cron, timezone)
@@ -146,12 +147,17 @@ def begin() -> None:
     """
     refuse_second_run()
     preflight()
-    print(f"Prefect: {home.prepare()}", flush=True)
+    words = home.prepare()
+    if os.environ.get("PREFECT_API_URL"):
+        home.require_server()
+    print(f"Prefect: {words}", flush=True)
 
 
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="port on the loopback address")] = home.PORT) -> None:
     """Serve Prefect's pages with this project's runs, on the loopback address only; Ctrl-C ends it."""
+    with failing_shortly():
+        home.refuse_second_server()
     home.prepare_server()
     api = f"http://{home.HOST}:{port}/api"
     os.environ["PREFECT_API_URL"] = api

@@ -14,6 +14,8 @@ from anime_lora.files import fresh_folder, sha256_file
 from flows.commands import CommandFailedError, dvc, git, succeeds
 
 FOLDER = Path("models/champion")
+HALF = FOLDER.with_name(f".{FOLDER.name}.tmp")
+"""What `fresh_folder` writes first: it is there only while the champion is exchanged, or after a kill."""
 POINTER = Path("models/champion.dvc")
 ADAPTER = "pytorch_lora_weights.safetensors"
 SCORES = paths.EVALUATE / "scores.json"
@@ -64,17 +66,28 @@ def bring() -> None:
 
 def publish() -> None:
     """Make the LoRA just trained the champion: its files, its record, its scores; add them to DVC."""
-    with fresh_folder(FOLDER) as beside:
+    with fresh_folder(FOLDER) as folder:
         for file in (*sorted(paths.TRAIN.glob("*.safetensors")), paths.TRAIN / "record.json", SCORES):
-            shutil.copyfile(file, beside / file.name)
+            shutil.copyfile(file, folder / file.name)
         if (paths.TRAIN / CURVES).is_file():
-            (beside / CURVES).parent.mkdir()
-            shutil.copyfile(paths.TRAIN / CURVES, beside / CURVES)
+            (folder / CURVES).parent.mkdir()
+            shutil.copyfile(paths.TRAIN / CURVES, folder / CURVES)
     dvc("add", "--quiet", str(FOLDER))
+
+
+def foreign(promoted: set[str]) -> bool:
+    """Whether `models/champion/` is half published, or holds a LoRA that was never promoted: Git sees neither.
+
+    Args:
+        promoted: sha256 of every LoRA that was.
+    """
+    file = FOLDER / ADAPTER
+    return HALF.exists() or (file.is_file() and sha256_file(file) not in promoted)
 
 
 def restore() -> None:
     """Put the champion back to the one HEAD names, or to none."""
+    shutil.rmtree(HALF, ignore_errors=True)
     if succeeds("git", "cat-file", "-e", f"HEAD:{POINTER}"):
         git("checkout", "HEAD", "--", str(POINTER))
         bring()

@@ -6,6 +6,11 @@ import sys
 
 from tasks.dvc_stage import environment
 
+SSH = "ssh -o BatchMode=yes -o ConnectTimeout=60 -o ServerAliveInterval=60"
+"""Three minutes without an answer, and ssh ends."""
+SLOW = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "300"}
+"""Five minutes with less than a byte a second, and Git ends a transfer; a hook at the other end may take some."""
+
 
 class CommandFailedError(Exception):
     """A command that a run needs did not end well; the message is its own reason."""
@@ -38,11 +43,12 @@ def said(*command: str, cure: str = "") -> str:
 def unattended() -> dict[str, str]:
     """The environment of a command that may ask nobody: Git and ssh fail where they would wait for a password.
 
-    An ssh command that somebody chose is left as it is.
+    A connection on which nothing comes any more is given up. An ssh command or a patience that the environment names
+    is left as it is, and so is `core.sshCommand`.
     """
     chosen = {"GIT_SSH_COMMAND", "GIT_SSH"} & os.environ.keys() or succeeds("git", "config", "core.sshCommand")
-    ssh = {} if chosen else {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
-    return {**environment(), "GIT_TERMINAL_PROMPT": "0", **ssh}
+    ssh = {} if chosen else {"GIT_SSH_COMMAND": SSH}
+    return {**SLOW, **environment(), "GIT_TERMINAL_PROMPT": "0", **ssh}
 
 
 def succeeds(*command: str) -> bool:

@@ -7,10 +7,13 @@ import json
 import os
 import urllib.request
 from pathlib import Path
+from urllib.error import HTTPError
 
 from flows.preflight import PreflightError
 
 HOST, PORT = "127.0.0.1", 4200
+TIMEOUT = 10.0
+"""Seconds a server may take to say that it is well; a busy one takes some."""
 HOME = Path(".prefect")
 SERVER = HOME / "server.json"
 """Address of the server that `python -m flows ui` started; gone when it ended well."""
@@ -79,6 +82,17 @@ def require_server() -> str:
     return address
 
 
+def refuse_second_server() -> None:
+    """Two servers on one SQLite database lock each other out, and the second one's end would hide the first.
+
+    Raises:
+        PreflightError: this project's own server answers.
+    """
+    running = running_server()
+    if running:
+        raise PreflightError(f"this project's server runs already: {running.removesuffix('/api')}")
+
+
 def running_server(record: Path = SERVER) -> str | None:
     """API address of this project's own UI server, when it answers."""
     try:
@@ -91,7 +105,9 @@ def running_server(record: Path = SERVER) -> str | None:
 def answers(address: str) -> bool:
     """Whether a Prefect API at `address` says that it is well."""
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=3) as answer:
+        with urllib.request.urlopen(f"{address}/health", timeout=TIMEOUT) as answer:
             return bool(answer.status == 200)
+    except HTTPError as error:
+        return error.code in {401, 403}  # it is there, and Prefect knows the key that it asks for
     except (OSError, ValueError):
         return False

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from anime_lora import paths
+from tasks.dvc_holders import forget_dead
 from tasks.dvc_stage import AT_WORK, end_leftover
 
 RUN_LOCK = paths.CACHE / "run.lock"
@@ -23,7 +24,7 @@ class RunLockedError(Exception):
 def run_lock(path: Path = RUN_LOCK) -> Iterator[None]:
     """Hold the project folder for the length of the block, which a Prefect run signs with its id.
 
-    What a killed run left at work there is ended first.
+    What a killed run left at work there is ended first, and taken out of DVC's list of who holds which path.
 
     Raises:
         RunLockedError: at once, when another process holds it.
@@ -32,6 +33,7 @@ def run_lock(path: Path = RUN_LOCK) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, json.dumps({"pid": os.getpid()}).encode())
         end_leftover(path.parent / AT_WORK.name)
+        forget_dead()
         with _signed(path.parent / RUNS.name):
             yield
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -144,25 +145,28 @@ def remote() -> str | None:
     """Where DVC's default remote is, None where there is none.
 
     Raises:
-        PreflightError: it does not answer.
+        PreflightError: `.dvc/config` is wrong, what the remote's kind needs is not installed, or it does not answer.
     """
-    from dvc.config import NoRemoteError
+    from dvc.config import ConfigError, NoRemoteError
     from dvc.repo import Repo
 
-    with Repo() as repo:
-        try:
-            store = repo.cloud.get_remote_odb(None, "push")
-        except NoRemoteError:
-            return None
-        try:
-            there = store.fs.exists(store.path)
-        except Exception as error:  # every remote has its own errors
-            raise PreflightError(
-                f"DVC's remote {store.path} does not answer: {type(error).__name__}: {error}"
-            ) from error
-        place = Path(store.path).parents[2]
-        if store.fs.protocol == "local" and not there and not place.is_dir():
-            raise PreflightError(
-                f"DVC's remote lies in {place}, which is not there: mount the disk, or `dvc remote modify`"
-            )
-        return str(store.path)
+    try:
+        with Repo() as repo:
+            return _answering(repo.cloud.get_remote_odb(None, "push"))
+    except NoRemoteError:
+        return None
+    except (ConfigError, ImportError) as error:  # DVC's own words name the key or the package
+        raise PreflightError(f"DVC's remote: {error}: correct .dvc/config, or install what it names") from error
+
+
+def _answering(store: Any) -> str:
+    try:
+        there = store.fs.exists(store.path)
+    except Exception as error:  # every remote has its own errors
+        raise PreflightError(f"DVC's remote {store.path} does not answer: {type(error).__name__}: {error}") from error
+    place = Path(store.path).parents[2]
+    if store.fs.protocol == "local" and not there and not place.is_dir():
+        raise PreflightError(
+            f"DVC's remote lies in {place}, which is not there: mount the disk, or `dvc remote modify`"
+        )
+    return str(store.path)

@@ -4,6 +4,8 @@ No commit may point at data that is not on the remote, no tag at a commit that m
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
@@ -51,11 +53,13 @@ def conclude(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> hi
 
 
 def go_back() -> None:
-    """Params, dvc.lock, metrics and the stages' outputs as HEAD has them."""
-    overrides.take_back()
-    put_back(LOCK, METRICS)
-    if LOCK.is_file():
-        dvc("checkout", "--force")
+    """Params, dvc.lock, metrics and the stages' outputs as HEAD has them; params last, so that a kill is seen."""
+    try:
+        put_back(LOCK, METRICS)
+        if LOCK.is_file():
+            dvc("checkout", "--force")
+    finally:
+        overrides.take_back()
 
 
 def abandon() -> None:
@@ -113,8 +117,10 @@ def tag_and_send() -> None:
     upstream.send()
 
 
-def settle() -> None:
-    """Start from what is committed here and pushed by others, and send what a killed run did not send.
+def settle() -> str | None:
+    """Start from what is committed here and pushed by others, and send what earlier runs did not send.
+
+    Returns why that cannot be sent now, which holds nobody up: who has something to decide sends again at the end.
 
     Raises:
         PreflightError: others pushed while commits of this folder waited.
@@ -127,17 +133,45 @@ def settle() -> None:
     entries = history.read()
     standing = history.line_of_champions(entries)
     if entries and (upstream.waiting() or (standing and not registry.marked(str(standing[-1].version)))):
-        tag_and_send()
+        try:
+            tag_and_send()
+        except CommandFailedError as error:
+            log.warning("what earlier runs decided is not sent: %s", error)
+            return str(error)
+    return None
 
 
 def undo() -> None:
-    """Put back what is not committed: an override in params.yaml, a promotion, a decision."""
+    """Put back what is not committed: an override with what its stages made, a promotion, a decision.
+
+    Raises:
+        ChampionError: the files of HEAD's champion can be found nowhere.
+    """
     if succeeds("git", "diff", "--quiet", "HEAD", "--", str(paths.PARAMS)):
         overrides.keep()
-    overrides.take_back()
-    if git("status", "--porcelain", "--untracked-files=all", "--", *map(str, MODELS)):
+    if overrides.pending():
+        abandon()
+    undecided = git("status", "--porcelain", "--untracked-files=all", "--", *map(str, MODELS))
+    if undecided:
         put_back(history.HISTORY, SOURCES)
+    if undecided or champion.foreign({entry.adapter for entry in history.read() if entry.outcome == "promoted"}):
         champion.restore()
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """What the block leaves uncommitted when it fails is put back; what that meets is a warning, not the run's reason.
+
+    Otherwise the folder would show a champion and a decision all day that the next night takes away.
+    """
+    try:
+        yield
+    except BaseException:
+        try:
+            undo()
+        except (CommandFailedError, champion.ChampionError) as error:
+            log.warning("the next run puts back what is not committed: %s", error)
+        raise
 
 
 def show(entry: history.Entry) -> None:

@@ -15,6 +15,7 @@ from anime_lora import paths
 from anime_lora.params.document import load_params
 from flows import notify, reasons, record
 from flows.champion import SmokeTestError
+from flows.commands import CommandFailedError
 from flows.judgement import Verdict, judge
 from flows.lock import run_lock
 from flows.orphans import mark_orphans
@@ -65,14 +66,18 @@ def retrain(
     with run_lock():
         mark_orphans()
         committable()
-        record.settle()
+        unsent = record.settle()
         preflight()
         ready(load_params(paths.PARAMS), record.OURS)
         changes = list(overrides or [])
         with overridden(changes):
+            if changes:
+                preflight()  # they may name other sources
             work = reasons.look(force, changes)
             get_run_logger().info(work.why)
             _rename(f"{reason}: {work.why}")
+            if not work.due and unsent:
+                raise CommandFailedError(f"{work.why}, but what earlier runs decided is not sent: {unsent}")
             if not work.due:
                 return Completed(name="Skipped", message=work.why)
             try:
@@ -111,12 +116,13 @@ def _conclude(reason: str, work: reasons.Work, overrides: list[str]) -> State[No
     """Judge, promote or not, record, send, tell."""
     verdict = judge()
     broken: SmokeTestError | None = None
-    if verdict.promoted:
-        try:
-            promote()
-        except SmokeTestError as error:
-            broken, verdict = error, Verdict(False, f"the champion stays: {error}", verdict.tests, verdict.adapter)
-    entry = record.conclude(verdict, reason, work, overrides)
+    with record.undone():
+        if verdict.promoted:
+            try:
+                promote()
+            except SmokeTestError as error:
+                broken, verdict = error, Verdict(False, f"the champion stays: {error}", verdict.tests, verdict.adapter)
+        entry = record.conclude(verdict, reason, work, overrides)
     try:
         record.deliver(entry)
     finally:

@@ -29,7 +29,7 @@ def rollback(reason: str) -> history.Entry:
             )
         gone, back = standing[-1], standing[-2]
         pointer = git("show", f"{registry.tag(str(back.version))}:{champion.POINTER}")
-        try:
+        with record.undone():
             bring_back(pointer, back)
             why = f"{gone.version} goes, {back.version} is back"
             entry = replace(
@@ -37,9 +37,6 @@ def rollback(reason: str) -> history.Entry:
             )
             history.append(entry)
             record.commit(entry, record.MODELS, f"Roll back to {back.version}: {reason}")
-        except BaseException:
-            record.undo()
-            raise
         record.deliver(entry)
     notify.told(entry.outcome, f"{why}: {reason}")
     return entry

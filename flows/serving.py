@@ -5,14 +5,17 @@ from contextlib import suppress
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import EntrypointType  # type: ignore[attr-defined]
 from prefect.schedules import Cron, Schedule
+from pydantic import ValidationError
 from tzlocal import get_localzone_name
 
 from flows import automations
 from flows.lock import RunLockedError, run_lock
 from flows.orphans import mark_orphans
+from flows.preflight import PreflightError
 from flows.retrain import retrain
 
 NAME = "nightly"
@@ -50,6 +53,20 @@ def serve(cron: str | None, timezone: str | None, limit: int = 1) -> None:
         entrypoint_type=EntrypointType.MODULE_PATH,
         print_starting_message=False,
     )
+
+
+def checked(cron: str | None, timezone: str | None) -> None:
+    """Refuse a schedule that Prefect cannot read.
+
+    Raises:
+        PreflightError: it names which of the two is wrong.
+    """
+    if cron is not None:
+        try:
+            CronSchedule(cron=cron, timezone=timezone)
+        except ValidationError as error:
+            words = "; ".join(str(fault["msg"]).removeprefix("Value error, ") for fault in error.errors())
+            raise PreflightError(f'{words}: write for example --cron "0 3 * * *" --timezone Europe/Berlin') from None
 
 
 def registered() -> DeploymentResponse | None:

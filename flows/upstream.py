@@ -70,10 +70,17 @@ def send() -> None:
     """
     remotes = git("remote").split()
     if followed():
-        git("push", "--quiet", "--atomic", "--follow-tags", cure=CURE)
+        _push()
     elif remotes:
-        name = "origin" if "origin" in remotes else remotes[0]
-        git("push", "--quiet", "--atomic", "--follow-tags", "--set-upstream", name, "HEAD", cure=CURE)
+        _push("--set-upstream", "origin" if "origin" in remotes else remotes[0], "HEAD")
+
+
+def _push(*where: str) -> None:
+    try:
+        git("push", "--quiet", "--atomic", "--follow-tags", *where)
+    except CommandFailedError as error:
+        behind = "! [rejected]" in str(error)  # a remote that is away, or takes no push, needs another cure
+        raise CommandFailedError(f"{error}; {CURE}" if behind else str(error)) from None
 
 
 def _count(commits: str) -> int:

@@ -6,6 +6,7 @@ from flows.commands import git
 from orchestration.clone import Clone
 
 ASKS = "!sh -c 'echo $GIT_TERMINAL_PROMPT $GIT_SSH_COMMAND'"
+WAITS = "!sh -c 'echo $GIT_HTTP_LOW_SPEED_LIMIT $GIT_HTTP_LOW_SPEED_TIME'"
 
 
 def test_git_and_ssh_ask_nobody(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,8 +14,18 @@ def test_git_and_ssh_ask_nobody(clone: Clone, monkeypatch: pytest.MonkeyPatch) -
     for name in ("GIT_SSH_COMMAND", "GIT_SSH"):
         monkeypatch.delenv(name, raising=False)
     clone.git("config", "alias.asks", ASKS)
-    assert git("asks") == "0 ssh -o BatchMode=yes\n"
+    assert git("asks") == "0 ssh -o BatchMode=yes -o ConnectTimeout=60 -o ServerAliveInterval=60\n"
     clone.git("config", "core.sshCommand", "ssh -i key")
     assert git("asks") == "0\n"
     monkeypatch.setenv("GIT_SSH_COMMAND", "ssh -p 2222")
     assert git("asks") == "0 ssh -p 2222\n"
+
+
+def test_a_connection_on_which_nothing_comes_is_given_up(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the night waits for ever, and all that follow for it; a patience of one's own is left alone."""
+    for name in ("GIT_HTTP_LOW_SPEED_LIMIT", "GIT_HTTP_LOW_SPEED_TIME"):
+        monkeypatch.delenv(name, raising=False)
+    clone.git("config", "alias.waits", WAITS)
+    assert git("waits") == "1 300\n"
+    monkeypatch.setenv("GIT_HTTP_LOW_SPEED_TIME", "20")
+    assert git("waits") == "1 20\n"
