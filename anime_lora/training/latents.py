@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from anime_lora.errors import DatasetError, TrainingError
 from anime_lora.files import write_bytes
 from anime_lora.progress import track
 from anime_lora.training.pictures import Picture
+from anime_lora.training.tensorfile import body, read_header, serialized
 
 Posterior = tuple[Tensor, Tensor]
 """Mean and log-variance, each (C, h, w) in fp32 on the CPU."""
@@ -92,10 +93,10 @@ class Latents:
 
     @staticmethod
     def _write(path: Path, posterior: Posterior) -> None:
-        write_bytes(path, save({"mean": posterior[0].contiguous(), "logvar": posterior[1].contiguous()}))
+        write_bytes(path, serialized({"mean": posterior[0], "logvar": posterior[1]}, {}, {"sha256": ""}))
 
     def get(self, picture: Picture, flip: bool = False) -> Posterior:
-        """The posterior of one picture, from memory, disk or, when its file is damaged or not finite, encoded again."""
+        """The posterior of one picture, from memory, disk or, when its file is not what was written, encoded again."""
         path = self._path(picture, flip)
         found = self._memory.get(path.name)
         if found is not None:
@@ -103,8 +104,8 @@ class Latents:
         try:
             loaded = load_file(path)
             found = loaded["mean"], loaded["logvar"]
-            if not (found[0].isfinite().all() and found[1].isfinite().all()):
-                raise ValueError("not finite")
+            if read_header(path)["__metadata__"]["sha256"] != hashlib.sha256(body(loaded)[1]).hexdigest():
+                raise ValueError("not what was written")
         except Exception:  # safetensors raises its own, KeyError or OSError: whichever, the cure is the same
             found = self._encode(picture, flip)
             self._write(path, found)
