@@ -34,9 +34,10 @@ class Kitchen:
         self.recipe, self.work, self.out, self.device, self.go_on = recipe, work, out, device, go_on
 
     def tokenizer(self) -> CLIPTokenizer:
-        """The tokenizer both text towers use."""
-        folder = self.work / "tokenizer"
-        return CLIPTokenizer.from_pretrained(folder) if folder.exists() else train_tokenizer(folder)
+        """The tokenizer both text towers use: the published one, since training breaks its ties by chance."""
+        made = self.work / "tokenizer"
+        known = next((one for one in (self.out / "pocket/tokenizer", made) if one.exists()), None)
+        return CLIPTokenizer.from_pretrained(known) if known else train_tokenizer(made)
 
     def _plan(self, name: str, steps: int, rate: float, before: str = "") -> Plan:
         """The plan; its state file is named by what decides it, so that another recipe starts anew."""
