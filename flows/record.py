@@ -48,6 +48,7 @@ def conclude(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> hi
         write_jsonl(SOURCES, work.rows)
     history.append(entry)
     kept = (paths.PARAMS,) if changes and verdict.promoted else ()
+    send_data()
     commit(entry, (*OURS, *kept), f"{entry.outcome.capitalize()} {version or 'no champion yet'}: {work.why}")
     return entry
 
@@ -80,10 +81,18 @@ def put_back(*files: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def commit(entry: history.Entry, files: tuple[Path, ...], subject: str) -> None:
-    """`dvc push`, then commit: from here on the decision stands."""
+def send_data() -> None:
+    """`dvc push` with the run-cache, where DVC has a remote.
+
+    Raises:
+        PreflightError, CommandFailedError: the remote does not answer, or takes nothing.
+    """
     if remote() is not None:
         dvc("push", "--quiet", "--run-cache", cure="the next run tries again")
+
+
+def commit(entry: history.Entry, files: tuple[Path, ...], subject: str) -> None:
+    """Commit: from here on the decision stands."""
     there = [str(file) for file in files if file.is_file()]
     git("add", "--", *there)
     git("commit", "--quiet", "--message", subject[:72], "--message", body(entry), "--", *there)

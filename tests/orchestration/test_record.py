@@ -10,6 +10,7 @@ import pytest
 from anime_lora.dataset.watch import Difference
 from anime_lora.files import sha256_file, write_bytes
 from flows import champion, history, overrides, reasons, record, retrain
+from flows import rollback as rolling
 from flows.commands import CommandFailedError
 from flows.judgement import Verdict
 from flows.preflight import PreflightError
@@ -77,6 +78,38 @@ def test_a_rollback_on_no_branch_is_refused(clone: Clone) -> None:
     with pytest.raises(PreflightError, match="Git is on no branch: `git switch main`"):
         rollback("too dark")
     assert (clone.git("rev-parse", "HEAD"), clone.sent("refs/tags")) == (head, [])
+
+
+def two_champions(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both promoted and sent; the files that DVC would bring are there."""
+    Path(".dvc").mkdir()
+    for version in ("v1.0.0", "v2.0.0"):
+        clone.decide("promoted", version)
+        record.settle()
+    write_bytes(ADAPTER, b"reigned")
+    monkeypatch.setattr(champion, "bring", lambda: None)
+    monkeypatch.setattr(record, "remote", lambda: None)
+    for module in (rolling, champion):
+        monkeypatch.setattr(module, "sha256_file", lambda _: ENTRY.adapter)
+
+
+@pytest.mark.parametrize("refused", ["remote", "dvc"])
+def test_a_rollback_does_not_wait_for_dvcs_remote(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refused: str
+) -> None:
+    """The old champion is here, and was sent when it was promoted; a new decision still waits for its data."""
+    two_champions(clone, monkeypatch)
+    error = PreflightError("no route") if refused == "remote" else CommandFailedError("no route")
+    monkeypatch.setattr(record, "remote", lambda: "store")
+    monkeypatch.setattr(record, refused, MagicMock(side_effect=error))
+    logging.getLogger("prefect").propagate = True
+    with caplog.at_level(logging.WARNING, "prefect.rollback"):
+        assert rollback("too dark").version == "v1.0.0"
+    assert "no route" in caplog.text
+    assert clone.git("log", "-1", "--format=%s", "@{upstream}") == "Roll back to v1.0.0: too dark"
+    work = reasons.Work(True, "train forced", Difference([], [], []), [])
+    with pytest.raises(type(error), match="no route"):
+        record.conclude(Verdict(False, "worse", [], "b" * 64), "by hand", work, [])
 
 
 def test_without_a_decision_nothing_is_sent(clone: Clone) -> None:
