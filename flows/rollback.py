@@ -44,8 +44,10 @@ def rollback(reason: str) -> history.Entry:
             except (PreflightError, CommandFailedError) as error:  # its data was sent when it was promoted
                 log.warning("going on, the next run that decides sends what DVC's remote lacks: %s", error)
             record.commit(entry, record.MODELS, f"Roll back to {back.version}: {reason}")
-        record.deliver(entry)
-    notify.told(entry.outcome, f"{why}: {reason}")
+        try:
+            record.deliver(entry)
+        finally:
+            notify.told(entry.outcome, f"{why}: {reason}")
     return entry
 
 

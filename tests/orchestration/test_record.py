@@ -9,7 +9,7 @@ import pytest
 
 from anime_lora.dataset.watch import Difference
 from anime_lora.files import sha256_file, write_bytes
-from flows import champion, history, overrides, reasons, record, retrain
+from flows import champion, history, notify, overrides, reasons, record, retrain
 from flows import rollback as rolling
 from flows.commands import CommandFailedError
 from flows.judgement import Verdict
@@ -110,6 +110,17 @@ def test_a_rollback_does_not_wait_for_dvcs_remote(
     work = reasons.Work(True, "train forced", Difference([], [], []), [])
     with pytest.raises(type(error), match="no route"):
         record.conclude(Verdict(False, "worse", [], "b" * 64), "by hand", work, [])
+
+
+def test_somebody_is_told_of_a_rollback_that_cannot_be_sent(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is committed, so another champion reigns here."""
+    two_champions(clone, monkeypatch)
+    told = MagicMock()
+    monkeypatch.setattr(notify, "told", told)
+    clone.git("remote", "set-url", "origin", "../nowhere.git")
+    with pytest.raises(CommandFailedError, match=r"rolled back to v1\.0\.0, not sent: git push"):
+        rollback("too dark")
+    told.assert_called_once_with("rolled back", "v2.0.0 goes, v1.0.0 is back: too dark")
 
 
 def test_without_a_decision_nothing_is_sent(clone: Clone) -> None:
