@@ -56,6 +56,29 @@ def test_a_refused_push_sends_no_tag_and_after_a_rebase_the_tag_is_on_the_branch
     assert clone.git("rev-parse", "anime-lora@v2.0.0^{}", "anime-lora#champion#2^{}").split() == [main, main]
 
 
+def test_after_a_rebase_every_version_that_stands_is_tagged_and_sent(clone: Clone) -> None:
+    """Also those before the newest: a rollback looks for them by their tags, here and on another machine."""
+    clone.decide("promoted", "v1.0.0")
+    record.settle()
+    clone.git("remote", "set-url", "origin", "../nowhere.git")
+    for version in ("v2.0.0", "v3.0.0"):
+        clone.decide("promoted", version)
+        with pytest.raises(CommandFailedError, match="not sent"):
+            record.deliver(replace(ENTRY, version=version))
+    clone.decide("rejected", "v3.0.0")
+    clone.another("colleague").push("A better README")
+    clone.git("remote", "set-url", "origin", "../origin.git")
+    clone.git("pull", "--quiet", "--rebase")
+    assert record.settle() is None
+    elsewhere = clone.another("elsewhere")
+    for number, version in enumerate(("v1.0.0", "v2.0.0", "v3.0.0"), 1):
+        name = f"anime-lora@{version}"
+        assert elsewhere.git("show", f"{name}:{champion.POINTER}") == f"outs: {version}"
+        assert elsewhere.git("log", "-1", "--format=%s", name) == f"promoted {version}"
+        assert elsewhere.git("tag", "--points-at", f"{name}^{{}}").split() == [f"anime-lora#champion#{number}", name]
+    assert elsewhere.git("tag", "--no-merged", "main") == ""
+
+
 @pytest.mark.parametrize("outcome", ["promoted", "rejected"])
 @pytest.mark.parametrize("follows", [True, False])
 def test_what_a_killed_run_committed_is_sent(clone: Clone, outcome: history.Outcome, follows: bool) -> None:
