@@ -141,6 +141,10 @@ def settle() -> str | None:
     if upstream.has_news():
         put_back(LOCK, METRICS)  # a failed run's, which DVC knows to make anew
         upstream.take_over()
+    lacking = registry.missing(standing())
+    if lacking:
+        registry.drop_lost(lacking)
+        upstream.fetch_tags()  # a clone may be without, and others may have the version
     if history.read() and (upstream.waiting() or not registry.marked(standing())):
         try:
             tag_and_send()

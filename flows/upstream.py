@@ -45,6 +45,15 @@ def deepen() -> None:
         git("fetch", "--quiet", "--unshallow", "--tags")
 
 
+def fetch_tags() -> None:
+    """Fetch the tags that a clone left out; a remote out of reach is a warning, as in `has_news`."""
+    if followed():
+        try:
+            git("fetch", "--quiet", "--tags")
+        except CommandFailedError as error:
+            log.warning("going on with the tags that are here: %s", error)
+
+
 def take_over() -> None:
     """Go on from what others pushed.
 

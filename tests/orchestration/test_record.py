@@ -179,6 +179,25 @@ def test_a_shallow_clone_gets_the_commits_and_tags_that_it_lacks(clone: Clone, m
     assert reasons.setting_changes() == ["train.rank 16 → 8"]
 
 
+def test_a_clone_without_tags_gets_them(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would register the versions anew, and its own tags would stand in the way of the others'."""
+    for version in ("v1.0.0", "v2.0.0"):
+        clone.decide("promoted", version)
+        record.settle()
+    there = clone.git("for-each-ref", "--format=%(objectname)", "refs/tags").split()
+    bare = clone.another("bare", "--no-tags")
+    monkeypatch.chdir(bare.root)
+    record.settle()
+    assert bare.git("for-each-ref", "--format=%(objectname)", "refs/tags").split() == there
+    bare.decide("promoted", "v3.0.0")
+    record.deliver(replace(ENTRY, version="v3.0.0"))
+    assert {"anime-lora#champion#3", "anime-lora@v3.0.0"} < set(clone.sent("refs/tags"))
+    monkeypatch.chdir(clone.root)
+    clone.git("config", "remote.origin.tagOpt", "--no-tags")
+    record.settle()
+    assert clone.git("tag").split() == clone.sent("refs/tags"), "also those of what was just taken over"
+
+
 def test_what_others_pushed_overwrites_nobodys_work(clone: Clone) -> None:
     """A file that is changed here and there stops the night; the change is kept."""
     clone.another("colleague").push("theirs", "params.yaml")
