@@ -6,7 +6,10 @@ from flows.commands import CommandFailedError, git, succeeds
 from flows.preflight import PreflightError
 
 log = logging.getLogger("prefect.upstream")
-CURE = "`git pull --rebase`, then run again (a conflict in dvc.lock: keep either side, `dvc repro` makes it anew)"
+CURE = (
+    "`git pull --rebase`, then run again (a conflict in models/: `git rebase --skip`, the decision that was pushed "
+    "stands; one in dvc.lock alone: keep either side, `dvc repro` makes it anew)"
+)
 
 
 def followed() -> bool:

@@ -1,6 +1,7 @@
 """What a night leaves in Git, and what the next one makes of it; Git is real, nothing is trained."""
 
 import logging
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -196,6 +197,31 @@ def test_a_clone_without_tags_gets_them(clone: Clone, monkeypatch: pytest.Monkey
     clone.git("config", "remote.origin.tagOpt", "--no-tags")
     record.settle()
     assert clone.git("tag").split() == clone.sent("refs/tags"), "also those of what was just taken over"
+
+
+def test_of_two_decisions_the_one_that_was_pushed_stands(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cure as the message gives it, with the same version promoted on two machines."""
+    clone.decide("promoted", "v1.0.0")
+    record.settle()
+    other = clone.another("other")
+    clone.decide("promoted", "v2.0.0")
+    record.settle()
+    monkeypatch.chdir(other.root)
+    other.write("models/champion.dvc", "outs: another v2.0.0\n")
+    other.decide("rejected", "v1.0.0")
+    other.decide("promoted", "v2.0.0")
+    with pytest.raises(CommandFailedError, match=r"a conflict in models/: `git rebase --skip`"):
+        record.deliver(replace(ENTRY, version="v2.0.0"))
+    skipped = 0
+    pulled = subprocess.run(["git", "pull", "--quiet", "--rebase"], capture_output=True, check=False)
+    while pulled.returncode:
+        skipped += 1
+        pulled = subprocess.run(["git", "rebase", "--skip"], capture_output=True, check=False)
+    assert skipped
+    assert record.settle() is None
+    assert other.git("rev-parse", "HEAD") == clone.git("rev-parse", "HEAD")
+    refs = ("for-each-ref", "--format=%(refname) %(objectname)", "refs/tags")
+    assert other.git(*refs) == clone.git(*refs)
 
 
 def test_what_others_pushed_overwrites_nobodys_work(clone: Clone) -> None:
