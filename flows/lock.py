@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from tasks.dvc_stage import AT_WORK, end_leftover
 RUN_LOCK = paths.CACHE / "run.lock"
 RUNS = paths.CACHE / "runs"
 """An empty file for each Prefect run that holds the folder, named by its id; one that outlives its run says it died."""
+
+LOOK = 0.01
+"""Seconds for somebody else to end a look at the lock."""
 
 
 class RunLockedError(Exception):
@@ -29,7 +33,7 @@ def run_lock(path: Path = RUN_LOCK) -> Iterator[None]:
     Raises:
         RunLockedError: at once, when another process holds it.
     """
-    with _held(path) as descriptor:
+    with _held(path, fcntl.LOCK_EX) as descriptor:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, json.dumps({"pid": os.getpid()}).encode())
         end_leftover(path.parent / AT_WORK.name)
@@ -55,29 +59,38 @@ def _signed(runs: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[int]:
+def _held(path: Path, how: int) -> Iterator[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunLockedError(
-                f"another run works in this folder (process {_holder(path)}): wait for it, or end it; "
-                "a second run would fight it for the same files"
-            ) from None
+        while not _taken(descriptor, how):
+            if not _taken(descriptor, fcntl.LOCK_SH):
+                raise RunLockedError(
+                    f"another run works in this folder (process {_holder(path)}): wait for it, or end it; "
+                    "a second run would fight it for the same files"
+                )
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # nobody runs: somebody else looks
+            time.sleep(LOOK)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
+def _taken(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def refuse_second_run(path: Path = RUN_LOCK) -> None:
-    """Say now, before a server is started, that another run holds the folder.
+    """Say now, before a server is started, that another run holds the folder; no run is refused for this look.
 
     Raises:
         RunLockedError: it does.
     """
-    with _held(path):
+    with _held(path, fcntl.LOCK_SH):
         pass
 
 

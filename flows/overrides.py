@@ -1,17 +1,20 @@
 """Values of params.yaml for one run, as in `dvc exp run -S`; the file is put back however the run ends."""
 
+import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from anime_lora import paths
 from anime_lora.errors import ParamsError
-from anime_lora.files import write_bytes
+from anime_lora.files import write_bytes, write_json
 from anime_lora.params.document import check_params, parsed
 from anime_lora.params.presets import rewritten, values
 
-BEFORE = paths.CACHE / "retrain" / "params.yaml"
-"""The file as it was; there only while a run holds an override, so a killed run's is found and put back."""
+log = logging.getLogger("prefect.overrides")
+BEFORE = paths.CACHE / "retrain" / "override.json"
+"""The file as it was and as the override made it; there only while a run holds one, so a killed run's is put back."""
 
 
 @contextmanager
@@ -26,7 +29,7 @@ def overridden(changes: list[str], params: Path = paths.PARAMS, before: Path = B
         return
     text = params.read_bytes().decode()
     result = changed(text, changes)
-    write_bytes(before, text.encode())
+    write_json(before, {"before": text, "override": result})
     write_bytes(params, result.encode())
     try:
         yield
@@ -64,9 +67,13 @@ def pending(before: Path = BEFORE) -> bool:
 
 
 def take_back(params: Path = paths.PARAMS, before: Path = BEFORE) -> None:
-    """Put params.yaml back to what it was before an override that is not kept; nothing where there is none."""
+    """Put params.yaml back to what it was before an override that is not kept; what a person wrote since stays."""
     if before.is_file():
-        write_bytes(params, before.read_bytes())
+        known, found = json.loads(before.read_text(encoding="utf-8")), params.read_bytes()
+        if found == known["override"].encode():
+            write_bytes(params, known["before"].encode())
+        elif found != known["before"].encode():
+            log.warning("%s was edited after an override was set in it: it stays as it is, look it through", params)
         before.unlink()
 
 

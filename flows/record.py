@@ -35,8 +35,7 @@ def conclude(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> hi
         CommandFailedError: DVC or Git refuses. The next run goes on from there.
     """
     entries = history.read()
-    standing = history.line_of_champions(entries)
-    reigning = standing[-1].version if standing else None
+    reigning = next(reversed(standing()), None)
     version = history.next_version(entries) if verdict.promoted else reigning
     entry = history.Entry(
         at=history.now(), outcome="promoted" if verdict.promoted else "rejected", reason=verdict.reason, asked=asked,
@@ -48,6 +47,7 @@ def conclude(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> hi
         write_jsonl(SOURCES, work.rows)
     history.append(entry)
     kept = (paths.PARAMS,) if changes and verdict.promoted else ()
+    send_data()
     commit(entry, (*OURS, *kept), f"{entry.outcome.capitalize()} {version or 'no champion yet'}: {work.why}")
     return entry
 
@@ -80,10 +80,18 @@ def put_back(*files: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def commit(entry: history.Entry, files: tuple[Path, ...], subject: str) -> None:
-    """`dvc push`, then commit: from here on the decision stands."""
+def send_data() -> None:
+    """`dvc push` with the run-cache, where DVC has a remote.
+
+    Raises:
+        PreflightError, CommandFailedError: the remote does not answer, or takes nothing.
+    """
     if remote() is not None:
         dvc("push", "--quiet", "--run-cache", cure="the next run tries again")
+
+
+def commit(entry: history.Entry, files: tuple[Path, ...], subject: str) -> None:
+    """Commit: from here on the decision stands."""
     there = [str(file) for file in files if file.is_file()]
     git("add", "--", *there)
     git("commit", "--quiet", "--message", subject[:72], "--message", body(entry), "--", *there)
@@ -110,11 +118,14 @@ def body(entry: history.Entry) -> str:
 
 
 def tag_and_send() -> None:
-    """Complete the champion's tags, then push commits and tags where the branch has a remote."""
-    standing = history.line_of_champions(history.read())
-    if standing:
-        registry.mark(str(standing[-1].version), standing[-1].reason)
+    """Complete the tags, then push commits and tags where the branch has a remote."""
+    registry.mark(standing())
     upstream.send()
+
+
+def standing() -> dict[str, str]:
+    """The versions that stand, the champion last, and why each was promoted."""
+    return {str(entry.version): entry.reason for entry in history.line_of_champions(history.read())}
 
 
 def settle() -> str | None:
@@ -130,9 +141,11 @@ def settle() -> str | None:
     if upstream.has_news():
         put_back(LOCK, METRICS)  # a failed run's, which DVC knows to make anew
         upstream.take_over()
-    entries = history.read()
-    standing = history.line_of_champions(entries)
-    if entries and (upstream.waiting() or (standing and not registry.marked(str(standing[-1].version)))):
+    lacking = registry.missing(standing())
+    if lacking:
+        registry.drop_lost(lacking)
+        upstream.fetch_tags()  # a clone may be without, and others may have the version
+    if history.read() and (upstream.waiting() or not registry.marked(standing())):
         try:
             tag_and_send()
         except CommandFailedError as error:

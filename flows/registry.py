@@ -1,7 +1,9 @@
 """Versions as GTO's annotated Git tags: `anime-lora@v2.0.0` names a promotion, `anime-lora#champion#3` who reigns."""
 
-from flows.champion import POINTER
+from collections.abc import Iterable
+
 from flows.commands import CommandFailedError, git, succeeds
+from flows.history import HISTORY
 
 NAME, STAGE = "anime-lora", "champion"
 
@@ -11,8 +13,13 @@ def tag(version: str) -> str:
     return f"{NAME}@{version}"
 
 
-def mark(version: str, message: str) -> None:
-    """Register `version` and make it the champion; does only what is missing, so a killed run's tags are completed.
+def mark(versions: dict[str, str]) -> None:
+    """Register every version that stands, and make the last one the champion; does only what is missing.
+
+    So a killed run's tags are completed, and those that a rebase left behind are set anew.
+
+    Args:
+        versions: what to say of each, the oldest first.
 
     Raises:
         CommandFailedError: Git refuses the tags.
@@ -20,33 +27,40 @@ def mark(version: str, message: str) -> None:
     import gto.api
     from gto.exceptions import GTOException
 
-    drop_lost(version)
+    lacking = missing(versions)
+    drop_lost(lacking)
+    newest = list(versions)[-1:]
     try:
-        if not registered(version):
-            commit = git("log", "-1", "--format=%H", "--", str(POINTER)).strip()
-            gto.api.register(".", NAME, commit, version=version, message=message)
-        if not marked(version):
-            gto.api.assign(".", NAME, STAGE, version=version, message=message, force=True)
+        for version in lacking:
+            gto.api.register(".", NAME, promotion(version), version=version, message=versions[version])
+        for version in [*lacking, *newest]:
+            if _commit(tag(version)) != reigning():
+                gto.api.assign(".", NAME, STAGE, version=version, message=versions[version], force=True)
     except GTOException as error:
-        raise CommandFailedError(f"version {version} got no tag: {error}") from error
+        raise CommandFailedError(f"versions {', '.join(lacking or newest)} got no tag: {error}") from error
 
 
-def drop_lost(version: str) -> None:
-    """Delete the tags of a commit that a rebase left behind; the version's new commit is to have them."""
-    name = tag(version)
-    if registered(version) or not succeeds("git", "rev-parse", "--verify", "--quiet", f"refs/tags/{name}"):
-        return
-    git("tag", "--delete", *git("tag", "--list", f"{NAME}[@#]*", "--points-at", _commit(name)).split())
+def drop_lost(versions: Iterable[str]) -> None:
+    """Delete the tags of commits that a rebase left behind; the versions' new commits are to have them."""
+    for name in map(tag, versions):
+        if succeeds("git", "rev-parse", "--verify", "--quiet", f"refs/tags/{name}"):
+            git("tag", "--delete", *git("tag", "--list", f"{NAME}[@#]*", "--points-at", _commit(name)).split())
 
 
-def registered(version: str) -> bool:
-    """Whether `version` has its tag, on a commit of this branch."""
-    return tag(version) in _tags(tag(version))
+def missing(versions: Iterable[str]) -> list[str]:
+    """Those that have no tag on a commit of this branch."""
+    there = set(_tags(f"{NAME}@*"))
+    return [version for version in versions if tag(version) not in there]
 
 
-def marked(version: str) -> bool:
-    """Whether `version` has its tag and reigns."""
-    return registered(version) and _commit(tag(version)) == reigning()
+def marked(versions: Iterable[str]) -> bool:
+    """Whether every version has its tag, and the last one reigns."""
+    return not missing(versions) and all(_commit(tag(newest)) == reigning() for newest in list(versions)[-1:])
+
+
+def promotion(version: str) -> str:
+    """The commit that a version was promoted in: the first in which the history names it."""
+    return git("log", "--reverse", "--format=%H", f'-S"{version}"', "--", str(HISTORY)).split()[0]
 
 
 def reigning() -> str | None:

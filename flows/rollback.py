@@ -1,13 +1,16 @@
 """Rollback: the champion before this one comes back, byte for byte, and the history says so."""
 
+import logging
 from dataclasses import replace
 
 from anime_lora.files import sha256_file
 from flows import champion, history, notify, record, registry
 from flows.champion import ChampionError
-from flows.commands import git
+from flows.commands import CommandFailedError, git
 from flows.lock import run_lock
-from flows.preflight import committable
+from flows.preflight import PreflightError, committable
+
+log = logging.getLogger("prefect.rollback")
 
 
 def rollback(reason: str) -> history.Entry:
@@ -36,9 +39,15 @@ def rollback(reason: str) -> history.Entry:
                 back, at=history.now(), outcome="rolled back", reason=reason, asked="by hand", why=why, tests=[]
             )
             history.append(entry)
+            try:
+                record.send_data()
+            except (PreflightError, CommandFailedError) as error:  # its data was sent when it was promoted
+                log.warning("going on, the next run that decides sends what DVC's remote lacks: %s", error)
             record.commit(entry, record.MODELS, f"Roll back to {back.version}: {reason}")
-        record.deliver(entry)
-    notify.told(entry.outcome, f"{why}: {reason}")
+        try:
+            record.deliver(entry)
+        finally:
+            notify.told(entry.outcome, f"{why}: {reason}")
     return entry
 
 

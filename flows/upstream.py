@@ -6,7 +6,10 @@ from flows.commands import CommandFailedError, git, succeeds
 from flows.preflight import PreflightError
 
 log = logging.getLogger("prefect.upstream")
-CURE = "`git pull --rebase`, then run again (a conflict in dvc.lock: keep either side, `dvc repro` makes it anew)"
+CURE = (
+    "`git pull --rebase`, then run again (a conflict in models/: `git rebase --skip`, the decision that was pushed "
+    "stands; one in dvc.lock alone: keep either side, `dvc repro` makes it anew)"
+)
 
 
 def followed() -> bool:
@@ -43,6 +46,15 @@ def deepen() -> None:
     """
     if git("rev-parse", "--is-shallow-repository").strip() == "true":
         git("fetch", "--quiet", "--unshallow", "--tags")
+
+
+def fetch_tags() -> None:
+    """Fetch the tags that a clone left out; a remote out of reach is a warning, as in `has_news`."""
+    if followed():
+        try:
+            git("fetch", "--quiet", "--tags")
+        except CommandFailedError as error:
+            log.warning("going on with the tags that are here: %s", error)
 
 
 def take_over() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.commands import git
+from flows.commands import CommandFailedError, git
 from orchestration.clone import Clone
 
 ASKS = "!sh -c 'echo $GIT_TERMINAL_PROMPT $GIT_SSH_COMMAND'"
@@ -29,3 +29,10 @@ def test_a_connection_on_which_nothing_comes_is_given_up(clone: Clone, monkeypat
     assert git("waits") == "1 300\n"
     monkeypatch.setenv("GIT_HTTP_LOW_SPEED_TIME", "20")
     assert git("waits") == "1 20\n"
+
+
+def test_a_lock_that_a_power_cut_left_is_told_with_gits_advice(clone: Clone) -> None:
+    """Every night would fail on it, and nothing else says that a person may remove the file."""
+    clone.write(".git/index.lock", "")
+    with pytest.raises(CommandFailedError, match=r"^git add .: fatal: .*index\.lock.* remove the file manually"):
+        git("add", ".")

@@ -74,6 +74,24 @@ def test_an_override_changes_its_value_and_nothing_else_and_is_taken_back(tmp_pa
     assert read_document(params)["train"]["rank"] == 8
 
 
+def test_an_edit_made_after_a_kill_is_not_taken_back_with_the_override(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is nobody's to throw away; preflight then asks for its commit, and the log says why."""
+    params, before = tmp_path / "params.yaml", tmp_path / "before"
+    write_bytes(params, (ROOT / "params.yaml").read_bytes())
+    set_once = overridden(["train.rank=8"], params, before)
+    set_once.__enter__()
+    edited = params.read_text().replace("min_new_images: ", "min_new_images: 1")
+    write_bytes(params, edited.encode())
+    logging.getLogger("prefect").propagate = True
+    with caplog.at_level(logging.WARNING, "prefect.overrides"):
+        take_back(params, before)
+    assert params.read_text() == edited
+    assert "was edited after an override" in caplog.text
+    assert not before.exists()
+
+
 @pytest.mark.parametrize(("change", "says"), [
     ("train.rnak=8", "train.rnak is no value of params.yaml"),
     ("train.rank", "is no key=value"),
