@@ -169,7 +169,7 @@ def test_a_tower_learns_to_read(tokenizer: CLIPTokenizer, tmp_path: Path) -> Non
 
 
 def test_going_on_keeps_the_latents(tmp_path: Path) -> None:
-    """`go_on` starts from the published weights: the decoder and then the base learn more, the encoder stays.
+    """`go_on` starts from the published weights: the decoder and then the base learn more, encoder and tokenizer stay.
 
     A second sitting starts from what the first one published, not where the first one's state file ends.
     """
@@ -188,11 +188,14 @@ def test_going_on_keeps_the_latents(tmp_path: Path) -> None:
         return load_file(next((tmp_path / "out/pocket" / part).glob("*.safetensors")))
 
     before, drew = weights_of("vae"), weights_of("unet")
+    merges = (tmp_path / "out/pocket/tokenizer/merges.txt").read_bytes()
+    (tmp_path / "work").rename(tmp_path / "another machine's")
     kitchen.finish_decoder()
     after = weights_of("vae")
     changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {"decoder", "post_quant_conv"}
     kitchen.base()
+    assert (tmp_path / "out/pocket/tokenizer/merges.txt").read_bytes() == merges
     once = weights_of("unet")
     kitchen.base()
     assert all(torch.equal(value, after[name]) for name, value in weights_of("vae").items())
