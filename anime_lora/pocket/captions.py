@@ -45,9 +45,9 @@ def _facts(c: Character) -> list[str]:
     return [*facts, *(["glasses"] if c.glasses else []), f"{c.background} background", f"{c.clothes} clothes"]
 
 
-def caption(character: Character, domain: str, rng: np.random.Generator, named: float = 0.85) -> str:
-    """One of many ways to say what is seen; attributes are left out at random, the share `named` names the domain."""
-    word = _one(DOMAIN_WORDS[domain], rng) if rng.random() < named else ""
+def caption(character: Character, domain: str, rng: np.random.Generator) -> str:
+    """One of many ways to say what is seen; attributes and the domain's word are left out at random."""
+    word = _one(DOMAIN_WORDS[domain], rng) if rng.random() < 0.85 else ""
     if rng.random() < 0.5:
         return _sentence(character, word, rng)
     facts = [fact for fact in _facts(character) if rng.random() < 0.7]

@@ -87,7 +87,7 @@ def _caption(corpus: Corpus, row: int, rng: np.random.Generator, recipe: Diffusi
     """A caption, sometimes none, sometimes with a word that means nothing (as a trigger does before it is learned)."""
     if rng.random() < recipe.caption_dropout:
         return ""
-    text = caption(corpus.character(row), corpus.domain(row), rng, recipe.named)
+    text = caption(corpus.character(row), corpus.domain(row), rng)
     if rng.random() < recipe.nonsense:
         word = _nonsense(rng)
         return f"{word} {text}" if rng.random() < 0.6 else f"{text}, {word}"

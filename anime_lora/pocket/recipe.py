@@ -30,7 +30,7 @@ class PairsRecipe(_Part):
 
 class DiffusionRecipe(_Part):
     """Latents per step, min-SNR gamma, power of SNR by which strong noise counts more, shares of empty and of
-    nonsense-laced captions and of those that name their domain.
+    nonsense-laced captions.
     """
 
     steps: int
@@ -40,7 +40,6 @@ class DiffusionRecipe(_Part):
     noisy: float
     caption_dropout: float
     nonsense: float
-    named: float
 
 
 class Recipe(_Part):
