@@ -78,7 +78,8 @@ def open_tab(driver: Any, name: str) -> None:
 
 def newest_run(server: str) -> dict[str, Any]:
     """The run that started last."""
-    body = json.dumps({"sort": "START_TIME_DESC", "limit": 1}).encode()
+    begun = {"start_time": {"is_null_": False}}  # a schedule's next runs are listed before them
+    body = json.dumps({"sort": "START_TIME_DESC", "limit": 1, "flow_runs": begun}).encode()
     request = urllib.request.Request(f"{server}/api/flow_runs/filter", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         (run,) = json.loads(answer.read())
