@@ -147,10 +147,9 @@ def begin() -> None:
     """
     refuse_second_run()
     preflight()
-    words = home.prepare()
     if os.environ.get("PREFECT_API_URL"):
         home.require_server()
-    print(f"Prefect: {words}", flush=True)
+    print(f"Prefect: {home.prepare()}", flush=True)
 
 
 @app.command()
