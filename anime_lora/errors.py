@@ -8,6 +8,7 @@ AnimeLoraError
 ├── TrainingError    training cannot start or go on
 ├── AdapterError     a LoRA file is damaged, foreign, or does not fit the base
 ├── SamplingError    pictures cannot be drawn
+├── OutputError      an output folder holds files that are not its writer's to delete
 └── EvaluationError  metrics cannot be computed
 
 A user's mistake ends in one of these: the commands print the message without a traceback and exit with `EXIT_CODE`.
@@ -47,6 +48,10 @@ class AdapterError(AnimeLoraError):
 
 class SamplingError(AnimeLoraError):
     """Pictures cannot be drawn."""
+
+
+class OutputError(AnimeLoraError):
+    """An output folder holds files that are not its writer's to delete."""
 
 
 class EvaluationError(AnimeLoraError):

@@ -4,13 +4,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from anime_lora.errors import OutputError
+
 CHUNK = 1 << 20
+JUNK = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""Files that desktops leave in every folder they show."""
 
 
 def sha256_file(path: Path) -> str:
@@ -58,18 +63,86 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def fresh_folder(path: Path) -> Iterator[Path]:
-    """A temporary sibling that replaces `path` when the block ends well and vanishes when it does not."""
+def fresh_folder(path: Path, writes: Collection[str]) -> Iterator[Path]:
+    """A temporary sibling that replaces `path` when the block ends well and vanishes when it does not.
+
+    Args:
+        path: the folder to replace; it may be missing.
+        writes: patterns of what the caller writes into it, as for `foreign`.
+
+    Raises:
+        OutputError: `path` holds other files, before the block or after it; it is then as it was.
+    """
+    refuse_foreign(path, writes)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
+    beside, aside = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old.tmp")
+    _remove(beside)
+    if aside.is_dir() and not path.exists():  # a kill between the two renames below
+        aside.rename(path)
+    _remove(aside)
     beside.mkdir()
     try:
         yield beside
-        shutil.rmtree(path, ignore_errors=True)
+        refuse_foreign(path, writes)
+        if path.exists() or path.is_symlink():
+            path.rename(aside)
         beside.rename(path)
+        _remove(aside)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        _remove(beside)
+
+
+def _remove(path: Path) -> None:
+    """Delete a folder, or the link in its place; what is not there is no error."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def refuse_foreign(path: Path, writes: Collection[str]) -> None:
+    """Make sure that nothing of the user's would go with the folder.
+
+    Raises:
+        OutputError: it holds files that its writer did not write, or is a file itself.
+    """
+    if path.is_file():
+        raise OutputError(f"{path} is a file, where a folder is to be written: move or delete it, then run this again")
+    if found := foreign(path, writes):
+        more = f" and {len(found) - 1} more" if found[1:] else ""
+        raise OutputError(
+            f"{path} holds {found[0]}{more}, which is no output and would be deleted: {path} is replaced as a whole; "
+            "move what is yours elsewhere, or delete it, and run the same command again"
+        )
+
+
+def foreign(path: Path, writes: Collection[str]) -> list[str]:
+    """Files below `path`, sorted, that fit none of the patterns and that no `record.json` there names.
+
+    Args:
+        path: the folder; a missing one holds nothing.
+        writes: patterns of relative paths, one part for each folder: `images/*.png`.
+    """
+    record = path / "record.json"
+    named = record.read_text(encoding="utf-8", errors="replace") if record.is_file() else ""
+    patterns = [pattern.split("/") for pattern in writes]
+    return sorted(
+        "/".join(parts)
+        for parts in _files(path)
+        if parts[-1] not in JUNK
+        and f'"{parts[-1]}"' not in named
+        and not any(len(parts) == len(one) and all(map(fnmatchcase, parts, one)) for one in patterns)
+    )
+
+
+def _files(path: Path) -> Iterator[tuple[str, ...]]:
+    """Each file or link below `path` as the parts of its relative path; links are not followed."""
+    if path.is_symlink() or not path.is_dir():
+        return
+    for place, folders, names in os.walk(path):
+        links = [name for name in folders if (Path(place) / name).is_symlink()]
+        above = Path(place).relative_to(path).parts
+        yield from ((*above, name) for name in (*names, *links))
 
 
 def link_or_copy(source: Path, target: Path) -> None:

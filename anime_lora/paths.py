@@ -21,3 +21,28 @@ EVALUATE = Path("data/evaluate")
 
 MANIFEST = "manifest.jsonl"
 """Sorted JSON lines, one per picture; the file downstream stages depend on."""
+
+ID = "[0-9a-f]" * 64
+"""A picture's name: the sha256 of its bytes."""
+WRITES = {
+    INGEST: (MANIFEST, f"store/??/{ID}.*"),
+    VALIDATE: (MANIFEST, "quarantine.jsonl", "summary.json"),
+    RESIZE: (MANIFEST, f"images/{ID}.png"),
+    ORGANIZE: ("metadata.jsonl", "*/metadata.jsonl", f"*/{ID}.png", f"*/{ID}.txt"),
+    TRAIN: (
+        *("README.md", "record.json", "pytorch_lora_weights.safetensors", "last/pytorch_lora_weights.safetensors"),
+        *("epochs/epoch-*.safetensors", "samples/epoch-*.png", "plots/loss.csv", "plots/heldout.csv"),
+    ),
+    VALIDATE_SAMPLE: (
+        *("images.jsonl", "sources.jsonl", "checks.json", "suite.json", "images/*-s[0-9]*.png"),
+        *("sources/*.png", "counterparts/*.png", "grids/*.png", "grids/*.webp"),
+    ),
+    EVALUATE: (
+        *("report.html", "report.json", "claims.json", "scores.json", "decision.json", "metrics.json"),
+        *("grids/nearest.png", "grids/nearest.webp", "plots/*.csv"),
+    ),
+}
+"""What each stage writes into its folder, as patterns; a file that fits none is not the stage's to delete.
+
+LoRA files named after the concept are not among them: `record.json` beside them names them (`files.foreign`).
+"""

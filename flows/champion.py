@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anime_lora import paths
-from anime_lora.files import fresh_folder, sha256_file
+from anime_lora.files import fresh_folder, refuse_foreign, sha256_file
 from flows.commands import CommandFailedError, dvc, git, succeeds
 
 FOLDER = Path("models/champion")
@@ -20,6 +20,8 @@ POINTER = Path("models/champion.dvc")
 ADAPTER = "pytorch_lora_weights.safetensors"
 SCORES = paths.EVALUATE / "scores.json"
 CURVES = Path("plots/heldout.csv")
+WRITES = (ADAPTER, "record.json", "scores.json", CURVES.as_posix())
+"""What a promotion writes, as patterns; `record.json` names the file that is called after the concept."""
 
 
 class ChampionError(Exception):
@@ -51,8 +53,10 @@ def bring() -> None:
     """Give `models/champion/` the bytes that its .dvc file names.
 
     Raises:
+        OutputError: the folder holds other files, which DVC would delete.
         ChampionError: neither DVC's cache nor its remote has them.
     """
+    refuse_foreign(FOLDER, WRITES)
     try:
         dvc("checkout", "--force", str(POINTER))
         return
@@ -66,7 +70,7 @@ def bring() -> None:
 
 def publish() -> None:
     """Make the LoRA just trained the champion: its files, its record, its scores; add them to DVC."""
-    with fresh_folder(FOLDER) as folder:
+    with fresh_folder(FOLDER, WRITES) as folder:
         for file in (*sorted(paths.TRAIN.glob("*.safetensors")), paths.TRAIN / "record.json", SCORES):
             shutil.copyfile(file, folder / file.name)
         if (paths.TRAIN / CURVES).is_file():
@@ -87,6 +91,7 @@ def foreign(promoted: set[str]) -> bool:
 
 def restore() -> None:
     """Put the champion back to the one HEAD names, or to none."""
+    refuse_foreign(FOLDER, WRITES)
     shutil.rmtree(HALF, ignore_errors=True)
     if succeeds("git", "cat-file", "-e", f"HEAD:{POINTER}"):
         git("checkout", "HEAD", "--", str(POINTER))

@@ -9,11 +9,14 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from anime_lora import paths
+from anime_lora.files import foreign
 from anime_lora.params.document import Params, load_params
 from flows.commands import succeeds
 
 DVC_FILE = Path("dvc.yaml")
 FIRST_SOURCE = "${ingest.sources[0]}"
+SHOWN = 5
+"""So many files of one kind are named."""
 
 
 class PreflightError(Exception):
@@ -30,7 +33,7 @@ def preflight() -> None:
     if not DVC_FILE.is_file():
         raise PreflightError(f"no {DVC_FILE} in {Path.cwd()}: run from the project's root")
     sources = load_params(paths.PARAMS).ingest.sources
-    faults = [*repository_faults(), *source_faults(sources, _ingest_deps())]
+    faults = [*repository_faults(), *source_faults(sources, _ingest_deps()), *output_faults()]
     if faults:
         raise PreflightError("\n".join(faults))
 
@@ -62,6 +65,16 @@ def source_faults(sources: tuple[str, ...], deps: list[str]) -> list[str]:
         *(f"ingest.sources: {source} does not exist: correct it in {paths.PARAMS}" for source in absent),
         *(f"ingest.sources: {source} is not {add}" for source in local if source not in watched),
     ]
+
+
+def output_faults() -> list[str]:
+    """DVC empties a stage's outputs before the stage starts, and asks nobody: what is not its own goes first."""
+    found = [(folder, name) for folder, writes in paths.WRITES.items() for name in foreign(folder, writes)]
+    return [
+        f"{folder}/{name} is no output of {folder.name}, and would be deleted with the rest of {folder}: "
+        "move what is yours elsewhere, or delete it"
+        for folder, name in found[:SHOWN]
+    ] + ([f"and {len(found) - SHOWN} more such files"] if found[SHOWN:] else [])
 
 
 def _ingest_deps() -> list[str]:

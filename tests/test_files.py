@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from anime_lora.files import fresh_folder, link_or_copy, read_jsonl, write_json, write_jsonl
+from anime_lora.errors import OutputError
+from anime_lora.files import foreign, fresh_folder, link_or_copy, read_jsonl, write_json, write_jsonl
 
 
 def test_jsonl_round_trip_is_sorted_and_stable(tmp_path: Path) -> None:
@@ -29,9 +30,9 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 def test_fresh_folder_appears_only_when_done(tmp_path: Path) -> None:
     """The folder is replaced when the block ends and untouched when it raises."""
     target = tmp_path / "out"
-    with fresh_folder(target) as folder:
+    with fresh_folder(target, ("one", "two")) as folder:
         (folder / "one").write_text("1")
-    with pytest.raises(RuntimeError), fresh_folder(target) as folder:
+    with pytest.raises(RuntimeError), fresh_folder(target, ("one", "two")) as folder:
         (folder / "two").write_text("2")
         raise RuntimeError
     assert [entry.name for entry in target.iterdir()] == ["one"]
@@ -47,3 +48,59 @@ def test_link_shares_bytes_and_replaces(tmp_path: Path) -> None:
     link_or_copy(source, target)
     assert target.read_text() == "new"
     assert source.stat().st_ino == target.stat().st_ino
+
+
+WRITES = ("manifest.jsonl", "store/*.png", "[0-9].txt")
+
+
+def test_a_folder_that_holds_what_its_writer_did_not_write_stays_as_it_is(tmp_path: Path) -> None:
+    """The first foreign file is named, the folder is whole, and nothing half-written is left."""
+    target = tmp_path / "out"
+    for name in ("manifest.jsonl", "store/1.png", "mine/a.png", "store/deep/2.png"):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text(name)
+    with (
+        pytest.raises(OutputError, match=r"out holds mine/a\.png and 1 more, which is no output"),
+        fresh_folder(target, WRITES),
+    ):
+        pytest.fail("the work is not begun")
+    assert foreign(target, WRITES) == ["mine/a.png", "store/deep/2.png"]
+    assert (target / "mine/a.png").read_text() == "mine/a.png"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_comes_while_the_work_is_done_stays_too(tmp_path: Path) -> None:
+    """Training takes hours: somebody may put a file there meanwhile."""
+    target = tmp_path / "out"
+    target.mkdir()
+    with pytest.raises(OutputError, match=r"late\.png"), fresh_folder(target, WRITES):
+        (target / "late.png").write_text("late")
+    assert (target / "late.png").read_text() == "late"
+
+
+def test_outputs_of_the_version_before_links_and_desktops_files_are_told_apart(tmp_path: Path) -> None:
+    """No list is needed beside the outputs; a link is foreign and not followed; a file that a record names is known."""
+    target, own = tmp_path / "out", tmp_path / "own"
+    own.mkdir()
+    (own / "x.png").write_text("x")
+    target.mkdir()
+    for name in ("manifest.jsonl", "1.txt", ".DS_Store", "myStyle_face.safetensors", "other.safetensors"):
+        (target / name).write_text(name)
+    (target / "record.json").write_text('{"adapters": {"kohya": {"file": "myStyle_face.safetensors"}}}')
+    (target / "linked").symlink_to(own)
+    assert foreign(target, (*WRITES, "record.json")) == ["linked", "other.safetensors"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OutputError, match="is a file"), fresh_folder(tmp_path / "out", WRITES):
+        pass
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_kill_between_the_renames_loses_neither_the_old_output(tmp_path: Path) -> None:
+    (tmp_path / ".out.old.tmp").mkdir()
+    (tmp_path / ".out.old.tmp/1.txt").write_text("old")
+    with pytest.raises(RuntimeError), fresh_folder(tmp_path / "out", WRITES):
+        raise RuntimeError
+    assert (tmp_path / "out/1.txt").read_text() == "old"

@@ -55,7 +55,7 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
         raise SourceError(
             f"no picture in {', '.join(section.sources)}: {why}. Point ingest.sources in params.yaml at your pictures"
         )
-    with fresh_folder(out) as beside:
+    with fresh_folder(out, paths.WRITES[paths.INGEST]) as beside:
         for row in taken:
             link_or_copy(cache / row["store"], beside / row["store"])
         write_jsonl(beside / paths.MANIFEST, rows)

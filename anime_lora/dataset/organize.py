@@ -30,7 +30,7 @@ def organize(section: Organize, concept: Concept, source: Path = paths.RESIZE, o
             f"the {side} split of {len(rows)} pictures is empty with organize.holdout_share = {section.holdout_share}: "
             "add pictures, change the share, or another organize.holdout_salt"
         )
-    with fresh_folder(out) as beside:
+    with fresh_folder(out, paths.WRITES[paths.ORGANIZE]) as beside:
         for picture, row in zip(pictures, rows, strict=True):
             link_or_copy(source / picture["file"], beside / row["file"])
             if section.layout == "kohya":

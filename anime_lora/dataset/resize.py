@@ -57,7 +57,7 @@ def resize(
     made = ordered(square, (jobs[key] for key in new), compute.workers, compute.dask_address)
     for key, pixels in zip(new, track(made, "resize", "resize", len(new), "picture"), strict=True):
         memo.put(key, pixels)
-    with fresh_folder(out) as beside:
+    with fresh_folder(out, paths.WRITES[paths.RESIZE]) as beside:
         for row in rows:
             link_or_copy(jobs[row["id"]].target, beside / "images" / f"{row['id']}.png")
         kept = ("id", "caption", "cluster", "path")

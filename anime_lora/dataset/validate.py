@@ -70,7 +70,7 @@ def validate(
     quarantine = sorted(refused + bad, key=lambda row: (row["source"], row["path"], row["check"]))
     summary = _summary(seen, good, quarantine)
     _enforce(section, summary)
-    with fresh_folder(out) as beside:
+    with fresh_folder(out, paths.WRITES[paths.VALIDATE]) as beside:
         write_jsonl(beside / paths.MANIFEST, (_plain(row) for row in good[list(KEPT)].to_dict("records")))
         write_jsonl(beside / QUARANTINE, quarantine)
         write_json(beside / "summary.json", summary)

@@ -20,7 +20,7 @@ from anime_lora.evaluation.measure import judging, measure
 from anime_lora.evaluation.nearest import nearest
 from anime_lora.evaluation.plots import read_heldout, write_csv
 from anime_lora.evaluation.promotion import decide, gates, read_champion
-from anime_lora.files import fresh_folder, write_json
+from anime_lora.files import fresh_folder, refuse_foreign, write_json
 from anime_lora.params.evaluate import Evaluate
 from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.progress import Progress
@@ -49,6 +49,7 @@ def evaluate(
     Raises:
         AnimeLoraError: pictures or dataset are missing or damaged. A missing encoder is no error: it is reported.
     """
+    refuse_foreign(out, paths.WRITES[paths.EVALUATE])
     champion = read_champion(section.champion)
     suite, checks = _read(samples / "suite.json"), _read(samples / "checks.json")
     record, version = _read(train / "record.json"), read_version(validate)
@@ -68,7 +69,7 @@ def evaluate(
     found.skipped += skipped
     claims = judge(found, checks, section)
     heldout = read_heldout(train / "plots" / "heldout.csv")
-    with fresh_folder(out) as folder:
+    with fresh_folder(out, paths.WRITES[paths.EVALUATE]) as folder:
         _place(folder, found, claims, heldout)
         if (first := judging(encoders)) is not None:
             (folder / "grids").mkdir()

@@ -12,6 +12,7 @@ from ruamel.yaml.error import YAMLError
 from anime_lora.errors import ParamsError
 from anime_lora.params.dataset import Ingest, Organize, Resize, Validate
 from anime_lora.params.evaluate import Evaluate
+from anime_lora.params.places import place_faults
 from anime_lora.params.retrain import Retrain
 from anime_lora.params.sample import ValidateSample
 from anime_lora.params.section import Base, Compute, Concept, Section
@@ -73,14 +74,16 @@ def check_params(document: dict[str, Any], name: str = "params.yaml") -> Params:
     Raises:
         ParamsError: with one line per fault.
     """
+    params, lines = None, []
     try:
-        return Params.model_validate_json(json.dumps(document))
+        params = Params.model_validate_json(json.dumps(document))
     except ValidationError as error:
         lines = [_fault(dict(fault)) for fault in error.errors()]
+    lines += place_faults(document)
+    if params is None or lines:
         plural = "value does" if len(lines) == 1 else "values do"
-        raise ParamsError(
-            f"{name}: {len(lines)} {plural} not fit\n" + "\n".join(f"  {line}" for line in lines)
-        ) from None
+        raise ParamsError(f"{name}: {len(lines)} {plural} not fit\n" + "\n".join(f"  {line}" for line in lines))
+    return params
 
 
 def _fault(fault: dict[str, Any]) -> str:

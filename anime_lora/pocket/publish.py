@@ -13,17 +13,21 @@ from anime_lora.pocket.scorer import MEAN, STD
 from anime_lora.pocket.tokenizer import save_tokenizer
 from anime_lora.pocket.watch import pipeline
 
+NAMES = ("*.json", "merges.txt", "model.safetensors", "diffusion_pytorch_model.safetensors")
+WRITES = (*NAMES, *(f"*/{name}" for name in NAMES))
+"""What diffusers and transformers save, in the folder and in one for each part."""
+
 
 def publish_base(folder: Path, vae: AutoencoderKL, drawer: Drawer) -> None:
     """Write the Stable Diffusion folder; the models are half precision afterwards."""
-    with fresh_folder(folder) as beside:
+    with fresh_folder(folder, WRITES) as beside:
         pipeline(vae, drawer).to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
         _finish(beside, beside / "tokenizer", drawer.tokenizer)
 
 
 def publish_vae(folder: Path, vae: AutoencoderKL) -> None:
     """Write the autoencoder alone; it is half precision afterwards."""
-    with fresh_folder(folder) as beside:
+    with fresh_folder(folder, WRITES) as beside:
         vae.to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
         _readable(beside)
 
@@ -37,7 +41,7 @@ def publish_scorer(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer) -> 
         image_mean=list(MEAN),
         image_std=list(STD),
     )
-    with fresh_folder(folder) as beside:
+    with fresh_folder(folder, WRITES) as beside:
         model.to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
         CLIPProcessor(images, tokenizer).save_pretrained(beside)
         _finish(beside, beside, tokenizer)

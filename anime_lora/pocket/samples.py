@@ -9,6 +9,11 @@ from anime_lora.pocket.domains import render
 
 ANIME_COUNT, ANIME_SIDE, ANIME_SEED = 240, 128, 2_000_000
 PEOPLE_COUNT, PEOPLE_SIDE, PEOPLE_SEED = 24, 256, 3_000_000
+NUMBER = "[0-9]"
+WRITES = (
+    *("README.md", "people/metadata.jsonl", f"anime/{NUMBER * 4}.png", f"anime/{NUMBER * 4}.txt"),
+    *(f"{kind}/{NUMBER * 2}.png" for kind in ("people", "counterparts")),
+)
 ABOUT = """# Sample pictures
 
 Drawn by this project's own code from attributes, free to use: CC0 1.0.
@@ -23,7 +28,7 @@ Drawn by this project's own code from attributes, free to use: CC0 1.0.
 
 def draw_samples(folder: Path) -> None:
     """Draw all sample pictures into `folder`; same bytes each time."""
-    with fresh_folder(folder) as beside:
+    with fresh_folder(folder, WRITES) as beside:
         for number in range(ANIME_COUNT):
             character = sample_character(ANIME_SEED + number)
             _save(beside / "anime" / f"{number + 1:04d}.png", ANIME_SEED + number, "anime", ANIME_SIDE)

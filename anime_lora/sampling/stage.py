@@ -7,7 +7,15 @@ from typing import Any
 
 from anime_lora import paths
 from anime_lora.errors import SamplingError
-from anime_lora.files import fresh_folder, link_or_copy, read_jsonl, sha256_file, write_json, write_jsonl
+from anime_lora.files import (
+    fresh_folder,
+    link_or_copy,
+    read_jsonl,
+    refuse_foreign,
+    sha256_file,
+    write_json,
+    write_jsonl,
+)
 from anime_lora.params.sample import ValidateSample
 from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.progress import Progress
@@ -40,6 +48,7 @@ def validate_sample(
     Raises:
         AnimeLoraError: base, LoRA or a source is missing or damaged.
     """
+    refuse_foreign(out, paths.WRITES[paths.VALIDATE_SAMPLE])
     listed = shots(section, concept)
     if section.counterparts and not Path(section.counterparts).is_dir():
         raise SamplingError(f"validate_sample.counterparts = {section.counterparts}: no such folder; name one, or null")
@@ -54,7 +63,7 @@ def validate_sample(
     sources = Path(section.sources) if section.sources else None
     with Progress(STAGE, "drawing", len(listed), unit="picture") as progress:
         files = draw(listed, artist, memo, sources=sources, batch_size=section.batch_size, told=progress.update)
-    with fresh_folder(out) as folder:
+    with fresh_folder(out, paths.WRITES[paths.VALIDATE_SAMPLE]) as folder:
         placed = {shot: folder / "images" / f"{shot.name}.png" for shot in listed}
         for shot, file in placed.items():
             link_or_copy(files[shot], file)

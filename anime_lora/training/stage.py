@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from anime_lora import __version__, paths
 from anime_lora.errors import AdapterError
-from anime_lora.files import fresh_folder, link_or_copy
+from anime_lora.files import fresh_folder, link_or_copy, refuse_foreign
 from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.params.train import Train
 from anime_lora.training import commit, launch, machine, measure, metadata, prior, record, sense
@@ -48,6 +48,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
         AnimeLoraError: the dataset, base, settings or machine do not allow it; `out` is then as it was.
         SystemExit: code 75 after SIGTERM or SIGINT, with the work saved.
     """
+    refuse_foreign(out, paths.WRITES[paths.TRAIN])
     device = machine.device_name(compute)
     machine.check(settings, device, compute.processes)
     pictures = read_pictures(organize)
@@ -69,7 +70,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
             with measure.fitting(run):
                 train_epochs(run, state, stop)
         if run.accelerator.is_main_process:
-            with room_on_disk("the adapter", out), fresh_folder(out) as folder:
+            with room_on_disk("the adapter", out), fresh_folder(out, paths.WRITES[paths.TRAIN]) as folder:
                 publish(run, state, folder, facts, (concept, base))
             _clear(run.folder)
         run.accelerator.wait_for_everyone()

@@ -1,5 +1,8 @@
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -8,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anime_lora.errors import SourceError
+from anime_lora.errors import OutputError, SourceError
 from anime_lora.files import read_jsonl
-from dataset.conftest import Project, picture
+from dataset.conftest import ROOT, Project, picture
 
 MANIFEST = Path("data/ingest/manifest.jsonl")
 
@@ -175,3 +178,40 @@ def test_many_workers_and_a_second_time_give_the_same_bytes(
 
     ingest(project._ingest, project.compute, Path("again"), tmp_path_factory.mktemp("cache"))
     assert tree(Path("again")) == first
+
+
+@pytest.mark.parametrize("where", ["data/ingest/mine", "data/resize/mine", ".cache/mine"])
+def test_pictures_in_a_stage_s_folder_are_refused_and_untouched(
+    project: Project, where: str, tree: Callable[[Path], dict[str, bytes]]
+) -> None:
+    """The command that a person types, on the project's params.yaml with such a source."""
+    project.add(8)
+    mine = Path(where)
+    mine.parent.mkdir(parents=True)
+    project.source.rename(mine)
+    before = tree(mine)
+    text = (ROOT / "params.yaml").read_text().replace("sources: [data/samples/anime]", f"sources: [{where}]")
+    Path("params.yaml").write_text(text)
+    ran = subprocess.run(
+        [sys.executable, "-m", "anime_lora", "ingest"], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 2
+    assert f"ingest.sources.0 = '{where}': it lies in" in ran.stderr
+    assert tree(mine) == before
+    assert len(before) == 16
+
+
+def test_pictures_put_beside_the_output_outlive_the_stage(
+    project: Project, tree: Callable[[Path], dict[str, bytes]]
+) -> None:
+    """Not named anywhere, and still nobody's to delete."""
+    project.add(4)
+    project.ingest()
+    picture(9).save("data/ingest/store/mine.png")
+    before = tree(Path("data/ingest"))
+    with pytest.raises(OutputError, match=r"data/ingest holds store/mine\.png, which is no output"):
+        project.ingest()
+    assert tree(Path("data/ingest")) == before
+    Path("data/ingest/store/mine.png").unlink()
+    project.ingest()

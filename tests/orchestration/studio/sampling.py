@@ -11,6 +11,6 @@ def validate_sample(
     section: Any, concept: Any, base: Any, compute: Any, *, train: Path = paths.TRAIN, out: Path = paths.VALIDATE_SAMPLE
 ) -> None:
     """Write suite.json."""
-    with fresh_folder(out) as folder:
+    with fresh_folder(out, paths.WRITES[paths.VALIDATE_SAMPLE]) as folder:
         adapter = sha256_file(train / "pytorch_lora_weights.safetensors")
         write_json(folder / "suite.json", {"suite_id": str(section.seeds), "adapter": adapter})

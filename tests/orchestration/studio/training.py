@@ -31,10 +31,10 @@ def train(settings: Any, concept: Any, base: Any, compute: Any, out: Path = path
     weights = {n: w + noise.normal(0, 0.01, w.shape).astype(w.dtype) for n, w in load_file("lora.safetensors").items()}
     if mood.get("broken"):
         weights = {name: np.full_like(weight, np.nan) for name, weight in weights.items()}
-    with fresh_folder(out) as folder:
+    with fresh_folder(out, paths.WRITES[paths.TRAIN]) as folder:
         save_file(weights, folder / "pytorch_lora_weights.safetensors")
         (folder / "samples").mkdir()
-        write_text(folder / "samples" / "readme", "none\n")
+        write_text(folder / "samples" / "epoch-00.png", "none\n")
         for name in ("loss", "heldout"):
             write_text(folder / "plots" / f"{name}.csv", "epoch,heldout\n0,1.0\n")
         record = {"epoch": 1, "reason": "the only one", "epochs": [{"epoch": 1}]}
