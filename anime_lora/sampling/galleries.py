@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from anime_lora.sampling.grids import Sheet
-from anime_lora.sampling.suite import Shot
+from anime_lora.sampling.suite import Shot, file_stem
 
 Files = dict[Shot, Path]
 ARMS = {
@@ -97,7 +97,7 @@ def _people(files: Files, sources: Path | None) -> Iterator[Sheet]:
         return
     place = {(shot.arm, shot.source): file for shot, file in files.items() if shot.strength == max(shared)}
     names = list(dict.fromkeys(str(shot.source) for shot in files))[:PAGE]
-    cells: list[list[Path | None]] = [[(sources or Path()) / name for name in names]]
+    cells: list[list[Path | None]] = [[_there(sources, name) for name in names]]
     cells += [[place.get((arm, name)) for name in names] for arm in ("base", "lora")]
     title = f"A person, the base's answer, the LoRA's (img2img, strength {max(shared):g}, same noise)"
     yield Sheet("people", title, [""] * len(names), ["source", "base", "LoRA"], cells)
@@ -110,13 +110,13 @@ def _strength(files: Files, sources: Path | None, counterparts: Path | None) -> 
     lora = list(dict.fromkeys(shot.strength for shot in files if shot.arm == "lora"))
     base = list(dict.fromkeys(shot.strength for shot in files if shot.arm == "base"))
     place = {(shot.source, shot.arm, shot.strength): file for shot, file in files.items()}
-    truth = counterparts is not None and any((counterparts / name).is_file() for name in names)
+    truth = counterparts is not None and any(_there(counterparts, name) for name in names)
     heads = ["source", *(f"LoRA {strength:g}" for strength in lora), *(f"ControlNet {one:g}" for one in control)]
     heads += ["true counterpart"] if truth else []
     for page, start in enumerate(range(0, len(names), PAGE), 1):
         cells: list[list[Path | None]] = []
         for name in names[start : start + PAGE]:
-            row: list[Path | None] = [(sources or Path()) / name]
+            row: list[Path | None] = [_there(sources, name)]
             row += [place.get((name, "lora", strength)) for strength in lora]
             row += [place.get((name, "control", strength)) for strength in control]
             row += [_there(counterparts, name)] if truth else []
@@ -127,7 +127,9 @@ def _strength(files: Files, sources: Path | None, counterparts: Path | None) -> 
 
 
 def _there(folder: Path | None, name: str) -> Path | None:
-    return folder / name if folder is not None and (folder / name).is_file() else None
+    """The picture that validate-sample placed for a source, None where it placed none."""
+    file = None if folder is None else folder / f"{file_stem(name)}.png"
+    return file if file is not None and file.is_file() else None
 
 
 def epochs(folder: Path) -> Sheet | None:

@@ -25,7 +25,16 @@ from anime_lora.sampling.draw import draw, read_source
 from anime_lora.sampling.galleries import Files, epochs, sheets
 from anime_lora.sampling.grids import compose, save
 from anime_lora.sampling.pipelines import Artist
-from anime_lora.sampling.suite import Shot, Wording, shots, source_files, suite_id
+from anime_lora.sampling.suite import (
+    Shot,
+    Wording,
+    counterpart_of,
+    file_stem,
+    pictures_in,
+    shots,
+    source_files,
+    suite_id,
+)
 
 STAGE = "validate-sample"
 ADAPTER = "pytorch_lora_weights.safetensors"
@@ -96,7 +105,7 @@ def _place_sources(section: ValidateSample, folder: Path, size: int) -> None:
     labels = {row["file_name"]: row for row in read_jsonl(known)} if section.sources and known.is_file() else {}
     rows = []
     for name, kind, file in _pictures(section):
-        target = folder / kind / f"{file.stem}.png"
+        target = folder / kind / f"{file_stem(name)}.png"
         target.parent.mkdir(exist_ok=True)
         read_source(file, size).save(target)
         if kind == "sources":
@@ -105,10 +114,11 @@ def _place_sources(section: ValidateSample, folder: Path, size: int) -> None:
 
 
 def _pictures(section: ValidateSample) -> Iterator[tuple[str, str, Path]]:
-    for file in source_files(section.sources):
+    sources = source_files(section.sources)
+    counterparts = pictures_in(Path(section.counterparts)) if section.counterparts else []
+    for file in sources:
         yield file.name, "sources", file
-        counterpart = Path(section.counterparts or ".") / file.name
-        if section.counterparts and counterpart.is_file():
+        if counterpart := counterpart_of(file.name, sources, counterparts):
             yield file.name, "counterparts", counterpart
 
 

@@ -6,7 +6,7 @@ A shot names all that decides its pixels besides the weights. Arms that are comp
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,12 @@ from anime_lora.params.sample import ValidateSample
 from anime_lora.params.section import Concept
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+NO_STYLE = "none"
+"""Stands for the style in the name of a picture without one."""
+HASHED = re.compile(r"(^|-)[0-9a-f]{8}$")
+"""How a file stem that holds a hash ends."""
+LONGEST = 40
+"""So many letters of a source's or style's own name stand in a file name."""
 CONTROLLED = 0.8
 """The strength at which the ControlNet is tried."""
 
@@ -43,12 +49,12 @@ class Shot:
     @property
     def name(self) -> str:
         """A file name that says what is seen: gallery, arm, number or source, and what is swept."""
-        subject = Path(self.source).stem if self.source else f"{self.ordinal:02d}"
+        subject = f"{self.ordinal:02d}" if self.source is None else file_stem(self.source)
         swept = {
             "strength": f"-at{self.strength}",
-            "styles": f"-{self.style or 'none'}-cfg{self.guidance:g}",
-            "guidance": f"-cfg{self.guidance:g}",
-            "scale": f"-x{self.lora_scale:g}",
+            "styles": f"-{NO_STYLE if self.style is None else file_stem(f'{self.style}.png')}-cfg{self.guidance:.12g}",
+            "guidance": f"-cfg{self.guidance:.12g}",
+            "scale": f"-x{self.lora_scale:.12g}",
         }
         tail = swept.get(self.gallery, "")
         return re.sub(r"[^\w.-]+", "_", f"{self.gallery}-{self.arm}-{subject}{tail}-s{self.seed}")
@@ -139,6 +145,11 @@ def _second(section: ValidateSample, words: Wording, blank: Shot) -> Iterator[Sh
             yield replace(shot, arm=arm, lora_scale=scale)
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of a folder, by name; `._x.png` and other hidden files are none."""
+    return sorted(file for file in folder.glob("[!.]*") if file.suffix.lower() in PICTURES and file.is_file())
+
+
 def source_files(folder: str | None) -> list[Path]:
     """The pictures of `sources`, by name.
 
@@ -147,13 +158,39 @@ def source_files(folder: str | None) -> list[Path]:
     """
     if folder is None:
         return []
-    found = sorted(file for file in Path(folder).glob("*") if file.suffix.lower() in PICTURES)
+    found = pictures_in(Path(folder))
     if not found:
         raise SamplingError(
             f"validate_sample.sources = {folder}: no picture ({', '.join(sorted(PICTURES))}) there; "
             "name a folder with pictures, or null to leave img2img out"
         )
     return found
+
+
+def file_stem(name: str) -> str:
+    """What a source, or a style with `.png` behind it, is called in file names: no two alike, whatever the disk.
+
+    A plain name (small Latin letters, digits, hyphens, single spaces, then .png) is kept, with `_` for a space. Any
+    other keeps what fits of it, and a hash of the whole name tells it from its like: `x.jpg` is `x-8f3c0b84`.
+    `sources.jsonl` says which file came from which source.
+    """
+    found = re.fullmatch(r"([a-z0-9-]+(?: [a-z0-9-]+)*)\.png", name)
+    if found and found[1] != NO_STYLE and not HASHED.search(found[1]):
+        return found[1].replace(" ", "_")
+    kept = re.sub(r"[^a-z0-9]+", "_", Path(name).stem.lower())[:LONGEST].strip("_")
+    return f"{kept}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}".lstrip("-")
+
+
+def counterpart_of(source: str, sources: Sequence[Path], counterparts: Sequence[Path]) -> Path | None:
+    """The true counterpart of a source: the file of the same name, else the only one of the same stem.
+
+    Where two sources share a stem, only the same name counts: a stem would give both of them one counterpart.
+    """
+    exact = [file for file in counterparts if file.name == source]
+    stem = Path(source).stem
+    alike = [file for file in counterparts if file.stem == stem]
+    alone = sum(file.stem == stem for file in sources) == 1 and len(alike) == 1
+    return exact[0] if exact else alike[0] if alone else None
 
 
 def suite_id(listed: list[Shot], folder: str | None, identity: dict[str, Any]) -> str:

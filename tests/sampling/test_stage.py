@@ -1,14 +1,17 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from anime_lora.errors import AdapterError, SamplingError
+from anime_lora.evaluation.album import load_sources
 from anime_lora.files import read_jsonl
 from anime_lora.params.sample import ValidateSample
 from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.sampling.stage import validate_sample
+from anime_lora.sampling.suite import counterpart_of, file_stem, shots
 
 CONCEPT = Concept(trigger="myStyle", class_name="face", instance_prompt="myStyle face portrait")
 
@@ -110,3 +113,69 @@ def test_missing(run, base: Base, compute: Compute, tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="does not load"):
         validate_sample(section(), CONCEPT, base, compute, train=tmp_path)
     assert not (tmp_path / "data").exists() or not list((tmp_path / "data").iterdir())
+
+
+NAMES = ("a.jpg", "a.png", "B.JPEG", "b.png", "my face.webp", "my_face.png", "顔.png", "😀.png", "😀😀.png", "x.JPG")
+
+
+def test_every_source_has_files_of_its_own_whatever_its_name(run, tmp_path: Path) -> None:
+    """Suffixes, one stem twice, emoji, spaces, other scripts: what was seen of each is what it shows, once."""
+    people, truth = tmp_path / "people", tmp_path / "truth"
+    people.mkdir()
+    truth.mkdir()
+    colours = {name: (20 * number, 255 - 20 * number, 128) for number, name in enumerate(NAMES)}
+    for name, colour in colours.items():
+        Image.new("RGB", (64, 64), colour).save(people / name)
+    (people / ".hidden.png").write_bytes(b"left by a desktop")
+    for name in ("a.png", "B.webp", "顔.png", "my face.png"):
+        Image.new("RGB", (64, 64), colours.get(name, (0, 0, 0))).save(truth / name)
+    out = run(sources=str(people), counterparts=str(truth))
+    rows = [row for row in read_jsonl(out / "images.jsonl") if row["gallery"] == "strength"]
+    assert sorted(row["source"] for row in rows) == sorted(3 * NAMES)
+    assert len({row["file"].casefold() for row in rows}) == len(rows)
+    assert all((out / row["file"]).is_file() for row in rows)
+    seen = load_sources(out, "sources").table
+    assert sorted(seen["source"]) == sorted(NAMES)
+    for name, path in zip(seen["source"], seen["path"], strict=True):
+        pixel = Image.open(path).getpixel((32, 32))
+        assert max(abs(one - other) for one, other in zip(pixel, colours[name], strict=True)) < 6, name
+    assert set(load_sources(out, "counterparts").table["source"]) == {"a.png", "B.JPEG", "顔.png", "my face.webp"}
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("01.png", "01"), ("blue-hair.png", "blue-hair"), ("retro 90s.png", "retro_90s"),
+    ("x.jpg", "x-8f3c0b84"), ("none.png", "none-"), ("0123abcd.png", "0123abcd-"), ("😀.png", ""), ("A.png", "a-"),
+])  # fmt: skip
+def test_plain_names_stay_and_others_get_a_hash(name: str, expected: str) -> None:
+    """The default run's files are called as before."""
+    found = file_stem(name)
+    assert found == expected or (expected != name[:-4] and re.fullmatch(f"{re.escape(expected)}[0-9a-f]{{8}}", found))
+
+
+def test_no_two_names_share_a_file() -> None:
+    """Neither on a disk for which upper and lower case are one; and any length fits."""
+    long = "長" * 80
+    names = [*NAMES, "A.PNG", "A.png", "a b.png", "a_b.png", "a  b.png", "é.png", "e\u0301.png", "none.png", "-.png"]
+    names += [f"{file_stem('x.jpg')}.png", f"{file_stem('😀.png')}.png", f"{long}.png", f"{long}1.png", "a.png.png"]
+    stems = {file_stem(name).casefold() for name in names}
+    assert len(stems) == len(names)
+    assert max(len(stem.encode()) for stem in stems) <= 49
+
+
+@pytest.mark.parametrize(("source", "sources", "there", "expected"), [
+    ("a.png", ["a.png"], ["a.jpg", "a.png"], "a.png"), ("a.jpg", ["a.jpg"], ["a.webp"], "a.webp"),
+    ("a.jpg", ["a.jpg"], ["a.webp", "a.png"], None), ("a.jpg", ["a.jpg", "a.png"], ["a.webp"], None),
+    ("a.jpg", ["a.jpg"], ["b.jpg"], None),
+])  # fmt: skip
+def test_a_counterpart_has_the_source_s_name_or_alone_its_stem(
+    source: str, sources: list[str], there: list[str], expected: str | None
+) -> None:
+    found = counterpart_of(source, [Path(name) for name in sources], [Path(name) for name in there])
+    assert (found.name if found else None) == expected
+
+
+def test_styles_that_differ_in_signs_only_are_two_pictures() -> None:
+    """So do values that differ behind the sixth digit."""
+    styles = dict.fromkeys(("chibi", "chibi!", "chibi?", "none", "✨", "✨✨"), "chibi style")
+    drawn = shots(section(styles=styles, guidances=(7.5, 7.5000001, 5.0)), CONCEPT)
+    assert len({shot.name for shot in drawn}) == len(drawn)
