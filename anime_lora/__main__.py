@@ -1,6 +1,7 @@
 """The door: `python -m anime_lora STAGE` runs one stage on `params.yaml`; DVC calls nothing else.
 
-Beside the stages: `preset`, `plan`, `inspect`, `draw` and `dataset-diff`, for people; `rematch`, for the nightly run.
+Beside the stages: `check`, which DVC runs first; `preset`, `plan`, `inspect`, `draw` and `dataset-diff`, for people;
+`rematch`, for the nightly run.
 
 Each command imports its room only when called, so that a data stage never loads torch.
 """
@@ -14,13 +15,24 @@ import typer
 
 from anime_lora import paths
 from anime_lora.errors import EXIT_CODE, AnimeLoraError
+from anime_lora.files import refuse_foreign, write_json
 from anime_lora.params.document import Params, load_params
+from anime_lora.params.places import SETTINGS
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 
 def _params() -> Params:
     return load_params(paths.PARAMS)
+
+
+@app.command()
+def check() -> None:
+    """Refuse settings that do not fit and folders that hold more than outputs; DVC runs it before all stages."""
+    _params()
+    for folder, writes in paths.WRITES.items():
+        refuse_foreign(folder, writes)
+    write_json(paths.CHECKED, list(SETTINGS))
 
 
 @app.command()

@@ -11,6 +11,8 @@ CACHE = Path(".cache")
 PROGRESS = CACHE / "progress"
 """`<stage>.json` of the stage that runs now; what a watcher reads."""
 
+CHECKED = Path("data/checked.json")
+"""What `check` leaves for DVC: ingest waits for it."""
 INGEST = Path("data/ingest")
 VALIDATE = Path("data/validate")
 RESIZE = Path("data/resize")

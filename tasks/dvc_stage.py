@@ -51,6 +51,10 @@ LINGER = 5.0
 """Seconds to wait for the last lines of a process that has ended."""
 
 
+CHECK, FIRST = "check", "ingest"
+"""What DVC runs before all stages, and the stage that depends on it."""
+
+
 class StageFailedError(Exception):
     """A stage did not end well; the message is its own reason."""
 
@@ -69,9 +73,13 @@ class Outcome:
 
 
 def command(stage: str, forced: bool = False) -> list[str]:
-    """`--wait-for-lock` stands first: DVC takes its lock again after the stage, and would give up after 3 s."""
+    """`--wait-for-lock` stands first: DVC takes its lock again after the stage, and would give up after 3 s.
+
+    The first stage comes with `check` before it; of the others DVC looks at nothing but themselves.
+    """
     force = ["--force"] if forced else []
-    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *force, stage]
+    alone = [] if stage == FIRST else ["--single-item"]
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *alone, *force, stage]
 
 
 def unchanged_stages() -> list[str]:
@@ -81,7 +89,8 @@ def unchanged_stages() -> list[str]:
     """
     plan = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--dry"]
     said = subprocess.run(plan, capture_output=True, text=True, errors="replace", env=environment(), check=False)
-    return re.findall(r"^Stage '(.+)' didn't change, skipping$", said.stdout, flags=re.MULTILINE)
+    found = re.findall(r"^Stage '(.+)' didn't change, skipping$", said.stdout, flags=re.MULTILINE)
+    return [stage for stage in found if stage != FIRST or CHECK in found]
 
 
 def environment() -> dict[str, str]:

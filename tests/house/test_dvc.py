@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from anime_lora import paths
 from anime_lora.params.document import Params
+from anime_lora.params.places import SETTINGS
 from house.code_deps import code_deps, is_code
 from house.doors import ROOT, STAGES, UNWATCHED, doors
+
+CHECK = "check"
 
 
 def document(name: str) -> dict[str, Any]:
@@ -22,13 +26,27 @@ DAG = document("dvc.yaml")["stages"]
 
 
 def test_the_stages_are_the_missions_seven_in_order() -> None:
-    assert tuple(DAG) == STAGES == tuple(door.stage for door in doors())
+    assert tuple(DAG) == (CHECK, *STAGES)
+    assert tuple(door.stage for door in doors()) == STAGES
+
+
+def test_before_them_every_setting_that_names_a_path_is_checked() -> None:
+    """DVC empties outputs before it starts a stage: what comes first must be a stage without outputs to lose."""
+    assert DAG[CHECK]["cmd"] == "python -m anime_lora check"
+    assert set(DAG[CHECK]["params"]) == {setting.split(".")[0] for setting in SETTINGS}
+    assert DAG[CHECK]["outs"] == [paths.CHECKED.as_posix()]
+    assert paths.CHECKED.as_posix() in DAG[STAGES[0]]["deps"]
+
+
+def test_what_the_stages_write_is_known_for_each() -> None:
+    """The folders that are emptied, in the order of the stages."""
+    assert [folder.name for folder in paths.WRITES] == list(STAGES)
 
 
 def test_the_flow_calls_the_stages_of_dvc_in_order() -> None:
     tree = ast.parse((ROOT / "flows" / "pipeline.py").read_text(encoding="utf-8"))
     chain = next(node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "CHAIN")
-    assert [name.id.replace("_", "-") for name in chain.elts] == list(DAG)
+    assert [name.id.replace("_", "-") for name in chain.elts] == [name for name in DAG if name != CHECK]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -65,7 +83,7 @@ def test_code_deps_are_what_a_process_really_loads() -> None:
 def test_what_a_stage_reads_is_written_by_one_before_it_or_lies_in_the_repository() -> None:
     written: list[str] = []
     for name, stage in DAG.items():
-        for dep in stage["deps"]:
+        for dep in stage.get("deps", []):
             if dep.startswith("data/") and not any(dep == out or dep.startswith(f"{out}/") for out in written):
                 assert (ROOT / dep).exists(), f"{name} reads {dep}, which no earlier stage writes"
         outs = [*stage.get("outs", []), *stage.get("metrics", [])]
