@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from anime_lora import paths
+from anime_lora.config import paths
 
 T = TypeVar("T")
 LINE_EVERY = 15.0

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from anime_lora.params.document import load_params
-from anime_lora.paths import PARAMS
-from anime_lora.training import lora
+from anime_lora.config.load import load_params
+from anime_lora.config.paths import PARAMS
+from anime_lora.lora import adapter
 
 
 def fake(module: nn.Module) -> None:
@@ -41,8 +41,8 @@ def kept(target: str, casting: bool, batch: int, side: int) -> int:
     held: list[Tensor] = []
     with torch.device("meta"):
         unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
-        unet.add_adapter(lora.config(settings, lora.TARGETS[target]), adapter_name=lora.ADAPTER)
-    for _, layer in lora.layers(unet):
+        unet.add_adapter(adapter.config(settings, adapter.TARGETS[target]), adapter_name=adapter.ADAPTER)
+    for _, layer in adapter.layers(unet):
         layer.cast_input_dtype_enabled = casting
     with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16):
         fake(unet.train())
@@ -60,7 +60,7 @@ def flops(target: str, batch: int, side: int) -> tuple[int, int]:
     blocks = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4}
     with torch.device("meta"):
         unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8).requires_grad_(False)
-        unet.add_adapter(lora.config(settings, lora.TARGETS[target]), adapter_name=lora.ADAPTER)
+        unet.add_adapter(adapter.config(settings, adapter.TARGETS[target]), adapter_name=adapter.ADAPTER)
         vae = AutoencoderKL(down_block_types=down, up_block_types=up, **blocks)
         with FlopCounterMode(display=False) as step:
             noisy, words = torch.randn(batch, 4, side // 8, side // 8), torch.randn(batch, 77, 768)
@@ -81,7 +81,7 @@ def main() -> None:
     )
     print("| target | step, TFLOP | encoding, TFLOP | both / step | PEFT's default, GiB | casts off, GiB | saved |")
     print("|---|---|---|---|---|---|---|")
-    for target in lora.TARGETS:
+    for target in adapter.TARGETS:
         on, off = (kept(target, casting, options.batch, options.resolution) for casting in (True, False))
         step, encode = flops(target, options.batch, options.resolution)
         work = f"{step / 1e12:.2f} | {encode / 1e12:.2f} | {(step + encode) / step:.2f}"

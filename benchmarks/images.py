@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from anime_lora.compute import ordered
-from anime_lora.dataset.resize import Job, square
+from anime_lora.data.resize import Job, square
+from anime_lora.executors import ordered
 
 
 def pictures(folder: Path, count: int, side: int) -> list[Path]:

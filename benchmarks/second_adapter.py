@@ -9,16 +9,16 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from anime_lora import paths
+from anime_lora.config import paths
+from anime_lora.config.load import load_params
+from anime_lora.config.section import Concept
+from anime_lora.diffusion.base_model import locate, weights_hash
 from anime_lora.files import sha256_file, write_jsonl, write_text
-from anime_lora.params.document import load_params
-from anime_lora.params.section import Concept
-from anime_lora.pocket.captions import tags
-from anime_lora.pocket.character import sample_character
-from anime_lora.pocket.domains import render
 from anime_lora.sampling.stage import ADAPTER
-from anime_lora.training.base import locate, weights_hash
 from anime_lora.training.stage import train
+from pocket.faces.captions import tags
+from pocket.faces.character import sample_character
+from pocket.faces.domains import render
 
 DOMAIN, OUT = "retro90s", Path("data/adapters")
 COUNT, HELD, SEED = 64, 8, 4_000_000

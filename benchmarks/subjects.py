@@ -7,9 +7,9 @@ from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNe
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from anime_lora.diffusion.base_model import load_pipeline
 from anime_lora.files import sha256_file
-from anime_lora.training.base import load_pipeline
-from anime_lora.training.pictures import Picture
+from anime_lora.training.images import Picture
 
 POCKET = Path("data/base/pocket")
 SAMPLES = Path("data/samples/anime")

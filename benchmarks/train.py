@@ -30,18 +30,20 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from anime_lora.params.document import load_params
-from anime_lora.params.section import Base
-from anime_lora.params.train import Train
-from anime_lora.paths import PARAMS
-from anime_lora.training import lora, machine, measure
-from anime_lora.training.base import load_pipeline
+from anime_lora.config.load import load_params
+from anime_lora.config.paths import PARAMS
+from anime_lora.config.section import Base
+from anime_lora.config.train import Train
+from anime_lora.diffusion import device as machine
+from anime_lora.diffusion.base_model import load_pipeline
+from anime_lora.diffusion.rng import groups
+from anime_lora.lora import adapter
+from anime_lora.training import measure
+from anime_lora.training.images import Picture
 from anime_lora.training.loop import take_step
-from anime_lora.training.pictures import Picture
-from anime_lora.training.run import Run, open_run
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
-from anime_lora.training.visits import groups
+from anime_lora.training.trainer import Run, open_run
 from benchmarks.subjects import POCKET, read, sd15
 
 
@@ -50,7 +52,7 @@ class Plain:
 
     def __init__(self, pipe: StableDiffusionPipeline, settings: Train, side: int, device: torch.device) -> None:
         self.pipe, self.settings, self.side, self.device = pipe, settings, side, device
-        targets = list(lora.TARGETS[settings.target])
+        targets = list(adapter.TARGETS[settings.target])
         config = LoraConfig(
             r=settings.rank, lora_alpha=settings.alpha, init_lora_weights="gaussian", target_modules=targets
         )
@@ -124,7 +126,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--resolution", type=int, help="pixels; default: 256 for pocket, 512 for sd15")
     parser.add_argument("--plain-batch", type=int, help="pictures the plain loop computes at once; default: --batch")
-    parser.add_argument("--target", choices=tuple(lora.TARGETS), help="default: as params.yaml has it")
+    parser.add_argument("--target", choices=tuple(adapter.TARGETS), help="default: as params.yaml has it")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out each loop's own process")
     options = parser.parse_args()
     side = options.resolution or {"pocket": 256, "sd15": 512}[options.base]

@@ -10,12 +10,12 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
-from anime_lora.dataset.watch import Difference
-from flows.lock import run_lock
-from flows.orphans import mark_orphans
-from flows.preflight import preflight
-from flows.why import why
-from tasks.dvc_stage import Need, Outcome, RunCancelledError, StageFailedError, unchanged_stages
+from anime_lora.data.source_diff import Difference
+from flows.champion.preflight import preflight
+from flows.champion.why import why
+from flows.runtime.crashed_runs import mark_orphans
+from flows.runtime.lock import run_lock
+from tasks.dvc_process import Need, Outcome, RunCancelledError, StageFailedError, unchanged_stages
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.organize import organize

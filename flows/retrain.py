@@ -11,21 +11,22 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed
 
-from anime_lora import paths
-from anime_lora.params.document import load_params
-from flows import notify, reasons, record
-from flows.champion import SmokeTestError
-from flows.commands import CommandFailedError
-from flows.judgement import Verdict, judge
-from flows.lock import run_lock
-from flows.orphans import mark_orphans
-from flows.overrides import overridden, pending
+from anime_lora.config import paths
+from anime_lora.config.load import load_params
+from flows.champion import record, triggers
+from flows.champion.compare import Verdict, judge
+from flows.champion.preflight import committable, equipped, preflight, ready
+from flows.champion.promote import promote
+from flows.champion.store import SmokeTestError
+from flows.champion.triggers import Stage
 from flows.pipeline import run_chain, unseen
-from flows.preflight import committable, equipped, preflight, ready
-from flows.promotion import promote
-from flows.reasons import Stage
-from tasks.dvc_stage import RunCancelledError
-from tasks.exhibits import show_table
+from flows.runtime import notify
+from flows.runtime.crashed_runs import mark_orphans
+from flows.runtime.lock import run_lock
+from flows.runtime.overrides import overridden, pending
+from flows.runtime.process import CommandFailedError
+from tasks.artifacts import show_table
+from tasks.dvc_process import RunCancelledError
 
 
 def run_name() -> str:
@@ -73,7 +74,7 @@ def retrain(
         with overridden(changes):
             if changes:
                 preflight()  # they may name other sources
-            work = reasons.look(force, changes)
+            work = triggers.look(force, changes)
             get_run_logger().info(work.why)
             _rename(f"{reason}: {work.why}")
             if not work.due and unsent:
@@ -90,7 +91,7 @@ def retrain(
 
 
 def _night(
-    reason: str, force: Stage | None, changes: list[str], limit: float | None, work: reasons.Work
+    reason: str, force: Stage | None, changes: list[str], limit: float | None, work: triggers.Work
 ) -> State[None]:
     if work.difference.words():
         show_table(work.difference.table(), "source-changes", f"What changed in the sources: {work.why}")
@@ -112,7 +113,7 @@ def _stages(forced: set[str], limit_minutes: float | None) -> None:
         create_table_artifact(table=rows, key="stages", description="What each stage did")
 
 
-def _conclude(reason: str, work: reasons.Work, overrides: list[str]) -> State[None]:
+def _conclude(reason: str, work: triggers.Work, overrides: list[str]) -> State[None]:
     """Judge, promote or not, record, send, tell."""
     verdict = judge()
     broken: SmokeTestError | None = None

@@ -4,11 +4,12 @@ import logging
 from dataclasses import replace
 
 from anime_lora.files import sha256_file
-from flows import champion, history, notify, record, registry
-from flows.champion import ChampionError
-from flows.commands import CommandFailedError, git
-from flows.lock import run_lock
-from flows.preflight import PreflightError, committable
+from flows.champion import history, record, store, versions
+from flows.champion.preflight import PreflightError, committable
+from flows.champion.store import ChampionError
+from flows.runtime import notify
+from flows.runtime.lock import run_lock
+from flows.runtime.process import CommandFailedError, git
 
 log = logging.getLogger("prefect.rollback")
 
@@ -31,7 +32,7 @@ def rollback(reason: str) -> history.Entry:
                 f"there is no champion before {standing[0].version if standing else 'the first'}: nothing to go back to"
             )
         gone, back = standing[-1], standing[-2]
-        pointer = git("show", f"{registry.tag(str(back.version))}:{champion.POINTER}")
+        pointer = git("show", f"{versions.tag(str(back.version))}:{store.POINTER}")
         with record.undone():
             bring_back(pointer, back)
             why = f"{gone.version} goes, {back.version} is back"
@@ -53,9 +54,9 @@ def rollback(reason: str) -> history.Entry:
 
 def bring_back(pointer: str, back: history.Entry) -> None:
     """Check the previous champion out of DVC and compare its bytes with the history's."""
-    champion.POINTER.write_text(pointer, encoding="utf-8")
-    champion.bring()
-    found = sha256_file(champion.FOLDER / champion.ADAPTER)
+    store.POINTER.write_text(pointer, encoding="utf-8")
+    store.bring()
+    found = sha256_file(store.FOLDER / store.ADAPTER)
     if found != back.adapter:
         raise ChampionError(
             f"the files of {back.version} hold another LoRA (sha256 {found[:12]}) than its record says "

@@ -13,7 +13,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.runtime import flow_run
 from prefect.settings import temporary_settings
 
-from tasks.dvc_stage import RunCancelledError
+from tasks.dvc_process import RunCancelledError
 
 EVERY = 2.0
 """Seconds between two looks at the run's state."""

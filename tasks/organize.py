@@ -4,10 +4,10 @@ from collections import Counter
 
 from prefect.client.schemas.objects import State
 
-from anime_lora import paths
+from anime_lora.config import paths
 from anime_lora.files import read_jsonl
-from tasks.dvc_stage import Need, Outcome
-from tasks.exhibits import show_table
+from tasks.artifacts import show_table
+from tasks.dvc_process import Need, Outcome
 from tasks.stage_run import run_stage, stage_task
 
 

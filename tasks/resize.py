@@ -2,10 +2,10 @@
 
 from prefect.client.schemas.objects import State
 
-from anime_lora import paths
+from anime_lora.config import paths
 from anime_lora.files import read_jsonl
-from tasks.dvc_stage import Need, Outcome
-from tasks.exhibits import show_pictures
+from tasks.artifacts import show_pictures
+from tasks.dvc_process import Need, Outcome
 from tasks.stage_run import run_stage, stage_task
 
 SHOWN = 24

@@ -17,9 +17,9 @@ from prefect.logging import get_run_logger
 from prefect.settings import temporary_settings
 from prefect.states import Cancelled, Completed
 
-from anime_lora import paths
+from anime_lora.config import paths
 from tasks.cancel import Cancel
-from tasks.dvc_stage import SKIPPED, Need, Outcome, RunCancelledError, bring_up_to_date
+from tasks.dvc_process import SKIPPED, Need, Outcome, RunCancelledError, bring_up_to_date
 
 EVERY = 3.0
 """Seconds between two looks at a stage's progress."""

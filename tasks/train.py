@@ -4,9 +4,9 @@ from pathlib import Path
 
 from prefect.client.schemas.objects import State
 
-from anime_lora import paths
-from tasks.dvc_stage import Need, Outcome
-from tasks.exhibits import read_json, show_picture, show_table
+from anime_lora.config import paths
+from tasks.artifacts import read_json, show_picture, show_table
+from tasks.dvc_process import Need, Outcome
 from tasks.stage_run import run_stage, stage_task
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from prefect.client.schemas.objects import State
 
-from anime_lora import paths
-from anime_lora.dataset.versions import compare, read_version
+from anime_lora.config import paths
+from anime_lora.data.dataset_diff import compare, read_version
 from anime_lora.files import read_jsonl
-from tasks.dvc_stage import Need, Outcome, environment
-from tasks.exhibits import show_table
+from tasks.artifacts import show_table
+from tasks.dvc_process import Need, Outcome, environment
 from tasks.stage_run import run_stage, stage_task
 
 COLUMNS = ("source", "path", "check", "value", "limit", "reason")

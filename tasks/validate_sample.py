@@ -2,9 +2,9 @@
 
 from prefect.client.schemas.objects import State
 
-from anime_lora import paths
-from tasks.dvc_stage import Need, Outcome
-from tasks.exhibits import show_picture
+from anime_lora.config import paths
+from tasks.artifacts import show_picture
+from tasks.dvc_process import Need, Outcome
 from tasks.stage_run import run_stage, stage_task
 
 

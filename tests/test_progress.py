@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anime_lora import paths
+from anime_lora.config import paths
 from anime_lora.progress import Progress
 
 

@@ -1,1 +1,1 @@
-"""Pictures to numbers: encoders, metrics, intervals, claims, report."""
+"""Images to numbers: encoders, metrics, intervals, claims, report."""

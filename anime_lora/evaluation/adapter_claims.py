@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from anime_lora.evaluation.findings import Findings
+from anime_lora.config.evaluate import Evaluate
+from anime_lora.evaluation.metrics.results import Findings
+from anime_lora.evaluation.report.wording import arms, value
 from anime_lora.evaluation.verdict import Claim
-from anime_lora.evaluation.wording import arms, value
-from anime_lora.params.evaluate import Evaluate
 
 EXACT = {"torch.float32": 1e-4}
 """Largest error of merging and adding in fp32; half precision gets `ROUGH`."""

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from anime_lora.config.evaluate import Evaluate
 from anime_lora.evaluation import adapter_claims as adapter
-from anime_lora.evaluation.findings import Findings
+from anime_lora.evaluation.metrics.results import Findings
+from anime_lora.evaluation.report.wording import number, percent, value
 from anime_lora.evaluation.verdict import Claim
-from anime_lora.evaluation.wording import number, percent, value
-from anime_lora.params.evaluate import Evaluate
 
 
 def judge(found: Findings, checks: dict[str, Any], settings: Evaluate) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from anime_lora.evaluation.bootstrap import Floats
+from anime_lora.evaluation.statistics import Floats
 from anime_lora.files import sha256_file
 
 BATCH = 32

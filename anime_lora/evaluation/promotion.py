@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from anime_lora.config.evaluate import Evaluate
 from anime_lora.errors import EvaluationError
-from anime_lora.evaluation.bootstrap import Estimate, Floats, Resample
-from anime_lora.evaluation.similarity import between
-from anime_lora.evaluation.wording import number, with_interval
-from anime_lora.params.evaluate import Evaluate
+from anime_lora.evaluation.metrics.similarity import between
+from anime_lora.evaluation.report.wording import number, with_interval
+from anime_lora.evaluation.statistics import Estimate, Floats, Resample
 
 MARGIN = 0.02
 """By how much drift, and memorisation A above its own limit, may exceed the champion's."""

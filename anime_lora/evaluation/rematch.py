@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from anime_lora.config.evaluate import Evaluate
+from anime_lora.config.sample import ValidateSample
+from anime_lora.config.section import Base, Compute, Concept
 from anime_lora.evaluation.stage import evaluate
-from anime_lora.params.evaluate import Evaluate
-from anime_lora.params.sample import ValidateSample
-from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.sampling.stage import validate_sample
 
 

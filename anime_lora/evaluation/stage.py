@@ -5,24 +5,24 @@ import json
 from pathlib import Path
 from typing import Any
 
-from anime_lora import paths
-from anime_lora.dataset.versions import read_version
+from anime_lora.config import paths
+from anime_lora.config.evaluate import Evaluate
+from anime_lora.config.section import Base, Compute, Concept
+from anime_lora.data.dataset_diff import read_version
 from anime_lora.errors import EvaluationError
-from anime_lora.evaluation import report
-from anime_lora.evaluation.album import Album, encode, load_dataset, load_drawn, load_originals, load_sources
 from anime_lora.evaluation.claims import judge
-from anime_lora.evaluation.content import content
-from anime_lora.evaluation.data import brief, data_section
 from anime_lora.evaluation.encoders import Encoder, load_encoders
-from anime_lora.evaluation.exhibits import curves, galleries, tables
-from anime_lora.evaluation.findings import Findings, plain
-from anime_lora.evaluation.measure import judging, measure
-from anime_lora.evaluation.nearest import nearest
-from anime_lora.evaluation.plots import read_heldout, write_csv
+from anime_lora.evaluation.image_sets import Album, encode, load_dataset, load_drawn, load_originals, load_sources
+from anime_lora.evaluation.metrics.measure import judging, measure
+from anime_lora.evaluation.metrics.nearest import nearest
+from anime_lora.evaluation.metrics.results import Findings, plain
 from anime_lora.evaluation.promotion import decide, gates, read_champion
+from anime_lora.evaluation.report import page
+from anime_lora.evaluation.report.data import brief, data_section
+from anime_lora.evaluation.report.figures import curves, galleries, tables
+from anime_lora.evaluation.report.model import content
+from anime_lora.evaluation.report.plots import read_heldout, write_csv
 from anime_lora.files import fresh_folder, refuse_foreign, write_json
-from anime_lora.params.evaluate import Evaluate
-from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.progress import Progress
 from anime_lora.sampling.pipelines import pick_device
 
@@ -88,7 +88,7 @@ def evaluate(
         described = content(found, claims, exhibits, {"concept": concept.model_dump(), **record}, lineage)
         described["dataset"] = data_section(version, None if champion is None else champion["dataset"])
         write_json(folder / "report.json", described)
-        report.write_report(folder, described)
+        page.write_report(folder, described)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from anime_lora.evaluation.bootstrap import Estimate
-from anime_lora.evaluation.wording import number
+from anime_lora.evaluation.report.wording import number
+from anime_lora.evaluation.statistics import Estimate
 
 SHOWN, NOT_SHOWN, NOT_MEASURABLE = "shown", "not shown", "not measurable here"
 

@@ -1,1 +1,1 @@
-"""Pictures out: pipelines, the suite of prompts and seeds, galleries."""
+"""Image generation: pipelines, the suite of prompts and seeds, galleries."""

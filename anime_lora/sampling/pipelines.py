@@ -12,11 +12,11 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 
+from anime_lora.config.section import Base, Compute
+from anime_lora.diffusion.base_model import configs_hash, load_pipeline, locate, weights_hash
 from anime_lora.errors import AdapterError
 from anime_lora.files import sha256_file
-from anime_lora.params.section import Base, Compute
-from anime_lora.training.base import configs_hash, load_pipeline, locate, weights_hash
-from anime_lora.training.tensorfile import read_header
+from anime_lora.tensor_file import read_header
 
 STYLE, SECOND = "style", "second"
 PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction"}

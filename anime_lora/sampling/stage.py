@@ -5,7 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from anime_lora import paths
+from anime_lora.config import paths
+from anime_lora.config.sample import ValidateSample
+from anime_lora.config.section import Base, Compute, Concept
 from anime_lora.errors import SamplingError
 from anime_lora.files import (
     fresh_folder,
@@ -16,13 +18,11 @@ from anime_lora.files import (
     write_json,
     write_jsonl,
 )
-from anime_lora.params.sample import ValidateSample
-from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.progress import Progress
-from anime_lora.sampling.checks import check_adapter
-from anime_lora.sampling.control import guide
-from anime_lora.sampling.draw import draw, read_source
+from anime_lora.sampling.adapter_checks import check_adapter
+from anime_lora.sampling.controlnet import guide
 from anime_lora.sampling.galleries import Files, epochs, sheets
+from anime_lora.sampling.generate import draw, read_source
 from anime_lora.sampling.grids import compose, save
 from anime_lora.sampling.pipelines import Artist
 from anime_lora.sampling.suite import (

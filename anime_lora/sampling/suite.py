@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from anime_lora.config.sample import ValidateSample
+from anime_lora.config.section import Concept
 from anime_lora.errors import SamplingError
 from anime_lora.files import sha256_file
-from anime_lora.params.sample import ValidateSample
-from anime_lora.params.section import Concept
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 NO_STYLE = "none"

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from anime_lora.config.sample import ValidateSample
+from anime_lora.config.section import Base, Compute, Concept
 from anime_lora.errors import SamplingError
-from anime_lora.params.sample import ValidateSample
-from anime_lora.params.section import Base, Compute, Concept
-from anime_lora.sampling.draw import generator
+from anime_lora.sampling.generate import generator
 from anime_lora.sampling.pipelines import STYLE, Artist
 from anime_lora.sampling.suite import Wording
 

@@ -1,1 +1,1 @@
-"""The LoRA: base, latents, objective, loop, checkpoints, exchange formats."""
+"""Training: dataset and caches, batches, losses, the loop, validation, checkpoints, the stage."""

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from anime_lora.training import objective
-from anime_lora.training.batches import Batch, Batches
-from anime_lora.training.pictures import Picture
-from anime_lora.training.visits import generator
+from anime_lora.diffusion.rng import generator
+from anime_lora.training import losses
+from anime_lora.training.batch import Batch, Batches
+from anime_lora.training.images import Picture
 
 STRATA = 16
 """Timesteps per picture: the middle of as many equal parts of the schedule."""
@@ -31,4 +31,4 @@ def batch(batches: Batches, picture: Picture) -> Batch:
 def loss(picture: Picture, predict: Callable[[Batch], Tensor], batches: Batches) -> float:
     """Mean squared error of one picture over the strata, unweighted."""
     made = batch(batches, picture)
-    return float(objective.squared_error(predict(made), made.target).mean())
+    return float(losses.squared_error(predict(made), made.target).mean())

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anime_lora.diffusion.rng import groups
 from anime_lora.errors import TrainingError
 from anime_lora.progress import Progress
-from anime_lora.training import optimizer
-from anime_lora.training.batches import Visit
-from anime_lora.training.epoch import judge
+from anime_lora.training import optim
+from anime_lora.training.batch import Visit
 from anime_lora.training.resume import save
-from anime_lora.training.run import Run
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop, StopAskedError
-from anime_lora.training.visits import groups
+from anime_lora.training.trainer import Run
+from anime_lora.training.validation import judge
 
 
 def train_epochs(run: Run, state: State, stop: Stop) -> None:
@@ -56,8 +56,8 @@ def take_step(run: Run, state: State, part: Sequence[Visit], stop: Stop) -> dict
         TrainingError: too many skipped steps in a row.
     """
     settings = run.settings
-    factor = optimizer.rate_factor(state.step, run.total_steps, settings.schedule, settings.warmup_steps)
-    rate = optimizer.set_rate(run.optimizer, factor)
+    factor = optim.rate_factor(state.step, run.total_steps, settings.schedule, settings.warmup_steps)
+    rate = optim.set_rate(run.optimizer, factor)
     run.optimizer.zero_grad(set_to_none=True)
     loss = share(run, accumulate(run, part), stop)
     scaler = run.accelerator.scaler

@@ -15,15 +15,15 @@ import psutil
 import torch
 from torch import Tensor
 
+from anime_lora.diffusion.rng import groups
 from anime_lora.errors import TrainingError
 from anime_lora.training import heldout, preview
-from anime_lora.training.epoch import judged_weights
+from anime_lora.training.images import of_split
 from anime_lora.training.loop import take_step
-from anime_lora.training.pictures import of_split
-from anime_lora.training.run import Run
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
-from anime_lora.training.visits import groups
+from anime_lora.training.trainer import Run
+from anime_lora.training.validation import judged_weights
 
 STEPS = 5
 ENOUGH = 15.0

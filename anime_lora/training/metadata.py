@@ -11,13 +11,13 @@ from typing import Any
 
 from PIL import Image
 
-from anime_lora.params.section import Base, Concept
-from anime_lora.params.train import Train
+from anime_lora.config.section import Base, Concept
+from anime_lora.config.train import Train
+from anime_lora.lora.formats.kohya import written_alpha
 from anime_lora.training import commit
-from anime_lora.training.kohya import written_alpha
-from anime_lora.training.pictures import Picture, of_split
-from anime_lora.training.run import Run
+from anime_lora.training.images import Picture, of_split
 from anime_lora.training.state import State
+from anime_lora.training.trainer import Run
 
 THUMBNAIL = 256
 """Side of the thumbnail in pixels, at most."""

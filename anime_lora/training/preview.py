@@ -10,8 +10,8 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from anime_lora.files import write_bytes
-from anime_lora.training.run import Run
 from anime_lora.training.stop import Stop
+from anime_lora.training.trainer import Run
 
 
 def draw_strip(run: Run, path: Path, stop: Stop, trained: bool) -> list[Tensor]:

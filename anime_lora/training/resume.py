@@ -1,8 +1,9 @@
 """What a checkpoint holds of a run, and how a run goes on from it."""
 
-from anime_lora.training import checkpoint, lora
-from anime_lora.training.run import Run
+from anime_lora.lora import adapter
+from anime_lora.training import checkpoint
 from anime_lora.training.state import State
+from anime_lora.training.trainer import Run
 
 CHECKPOINTS = "checkpoints"
 
@@ -28,7 +29,7 @@ def restore(run: Run) -> State:
     if found is None:
         return State()
     tensors, progress = found
-    lora.load_adapter_state(run.pipe.unet, run.pipe.text_encoder, tensors["adapter"])
+    adapter.load_adapter_state(run.pipe.unet, run.pipe.text_encoder, tensors["adapter"])
     run.optimizer.load_state_dict(tensors["optimizer"])
     if run.average is not None:
         run.average.load(tensors["average"])

@@ -8,24 +8,26 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from anime_lora import __version__, paths
+from anime_lora import __version__
+from anime_lora.config import paths
+from anime_lora.config.section import Base, Compute, Concept
+from anime_lora.config.train import Train
+from anime_lora.diffusion import device as machine
+from anime_lora.diffusion.base_model import configs_hash, locate, weights_hash
 from anime_lora.errors import AdapterError
 from anime_lora.files import fresh_folder, link_or_copy, refuse_foreign
-from anime_lora.params.section import Base, Compute, Concept
-from anime_lora.params.train import Train
-from anime_lora.training import commit, launch, machine, measure, metadata, prior, record, sense
-from anime_lora.training.base import configs_hash, locate, weights_hash
-from anime_lora.training.captions import truncated
+from anime_lora.lora.export import export, write_kohya
+from anime_lora.training import commit, measure, metadata, prior_preservation, processes, record, sanity_checks
 from anime_lora.training.checkpoint import room_on_disk
-from anime_lora.training.epoch import adapter_file, strip_file
-from anime_lora.training.export import export, write_kohya
+from anime_lora.training.images import Picture, dataset_hash, of_split, read_pictures
 from anime_lora.training.loop import train_epochs
-from anime_lora.training.pictures import Picture, dataset_hash, of_split, read_pictures
 from anime_lora.training.resume import restore
-from anime_lora.training.run import Run, fingerprint, open_run, work_folder
 from anime_lora.training.selection import choose
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop, listening
+from anime_lora.training.text_embeddings import truncated
+from anime_lora.training.trainer import Run, fingerprint, open_run, work_folder
+from anime_lora.training.validation import adapter_file, strip_file
 
 NO_EFFECT = {"checkpoint_every", "keep_checkpoints", "keep_epochs", "max_bad_steps"}
 """Settings that do not change the adapter: a run goes on when they change."""
@@ -52,20 +54,20 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     device = machine.device_name(compute)
     machine.check(settings, device, compute.processes)
     pictures = read_pictures(organize)
-    sense.refuse(settings, concept, pictures)
+    sanity_checks.refuse(settings, concept, pictures)
     base_path = locate(base)
     if compute.processes > 1 and not machine.launched():
-        launch.relaunch(compute.processes, device)
+        processes.relaunch(compute.processes, device)
         return
     facts, mark = identity(settings, concept, base, base_path, pictures)
-    with machine.deterministic(device), launch.reporting(), listening() as stop:
+    with machine.deterministic(device), processes.reporting(), listening() as stop:
         run = _prepared(settings, base, base_path, device, (cache, mark))
         run.name = f"{concept.trigger}_{concept.class_name}"
         if run.accelerator.is_main_process:
-            for doubt in sense.doubts(settings, concept, pictures):
+            for doubt in sanity_checks.doubts(settings, concept, pictures):
                 print(f"warning: {doubt}", flush=True)
         with room_on_disk("the work in progress", cache):
-            _cache_pictures(run, pictures, prior.folder(cache, facts["base"]), stop)
+            _cache_pictures(run, pictures, prior_preservation.folder(cache, facts["base"]), stop)
             state = restore(run)
             with measure.fitting(run):
                 train_epochs(run, state, stop)
@@ -132,7 +134,7 @@ def _cache_pictures(run: Run, pictures: list[Picture], folder: Path, stop: Stop)
             print(
                 f"warning: {len(long)} captions are longer than {limit} tokens; the rest is not read: {long[0][:60]}…"
             )
-    run.pictures += prior.class_pictures(run, folder, stop)
+    run.pictures += prior_preservation.class_pictures(run, folder, stop)
     if run.accelerator.is_main_process:
         trained = [picture for picture in run.pictures if picture.split != "holdout"]
         run.batches.latents.fill(of_split(pictures, "holdout"), [False], stop.check)

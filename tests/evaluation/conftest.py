@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from anime_lora.evaluation import stage
-
-from .world import Eye, World
+from tests.support.world import Eye, World
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anime_lora.config.load import load_params
 from anime_lora.errors import EvaluationError
 from anime_lora.evaluation.promotion import Decision, Scores, decide, read_champion
-from anime_lora.params.document import load_params
 
 PROMPTS, SEEDS, PEOPLE = 8, 2, 24
 PARAMS = Path(__file__).parents[2] / "params.yaml"

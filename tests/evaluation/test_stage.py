@@ -10,8 +10,7 @@ from anime_lora.errors import DatasetError, EvaluationError
 from anime_lora.evaluation import stage
 from anime_lora.evaluation.encoders import load_encoders
 from anime_lora.sampling.suite import Shot
-
-from .world import COLOURS, World, learned, untrained
+from tests.support.world import COLOURS, World, learned, untrained
 
 
 def read(world: World, name: str) -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from anime_lora import paths
-from anime_lora.params.document import Params
-from anime_lora.params.places import SETTINGS
-from house.code_deps import code_deps, is_code
-from house.doors import ROOT, STAGES, UNWATCHED, doors
+from anime_lora.config import paths
+from anime_lora.config.load import Params
+from anime_lora.config.places import SETTINGS
+from tests.house.code_deps import code_deps, is_code
+from tests.house.doors import ROOT, STAGES, UNWATCHED, doors
 
 CHECK = "check"
 
@@ -71,13 +71,13 @@ def test_the_code_deps_of_a_stage_are_what_it_imports(door: Any) -> None:
 
 def test_code_deps_are_what_a_process_really_loads() -> None:
     code = (
-        "import sys, anime_lora.dataset.resize; from pathlib import Path;"
+        "import sys, anime_lora.data.resize; from pathlib import Path;"
         "print(*sorted(Path(m.__file__).relative_to(Path.cwd()).as_posix() for n, m in sys.modules.items()"
         " if n.startswith('anime_lora')))"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {name for name in ran.stdout.split() if not name.endswith("__init__.py")}
-    assert loaded <= set(code_deps("anime_lora.dataset.resize"))
+    assert loaded <= set(code_deps("anime_lora.data.resize"))
 
 
 def test_what_a_stage_reads_is_written_by_one_before_it_or_lies_in_the_repository() -> None:

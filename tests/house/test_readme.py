@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from house.doors import ROOT
+from tests.house.doors import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MADE = (
@@ -51,9 +51,9 @@ def test_every_make_target_exists() -> None:
 def test_every_python_command_is_known(command: str) -> None:
     module, *words = command.split()[2:]
     application = {
-        "anime_lora": "anime_lora.__main__",
-        "flows": "flows.__main__",
-        "anime_lora.pocket": "anime_lora.pocket.__main__",
+        "anime_lora": "anime_lora.cli",
+        "flows": "flows.cli",
+        "pocket": "pocket.__main__",
     }.get(module)
     if application is None:
         assert (ROOT / module.replace(".", "/")).exists() or (ROOT / (module.replace(".", "/") + ".py")).exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from house.doors import ROOT
+from tests.house.doors import ROOT
 
 
 @pytest.mark.slow

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anime_lora.pocket import samples
-from anime_lora.pocket.captions import DOMAIN_WORDS, attribute_prompt, caption, domain_prompt, tags
-from anime_lora.pocket.character import ATTRIBUTES, HAIR_COLORS, Character, attributes, sample_character
-from anime_lora.pocket.corpus import HELD_OUT, base_corpus, scorer_corpus
-from anime_lora.pocket.domains import BASE_DOMAINS, DOMAINS, face_svg, landmarks, render
+from pocket.faces import samples
+from pocket.faces.captions import DOMAIN_WORDS, attribute_prompt, caption, domain_prompt, tags
+from pocket.faces.character import ATTRIBUTES, HAIR_COLORS, Character, attributes, sample_character
+from pocket.faces.domains import BASE_DOMAINS, DOMAINS, face_svg, landmarks, render
+from pocket.training.corpus import HELD_OUT, base_corpus, scorer_corpus
 
 SAMPLES = Path(__file__).parents[2] / "data/samples"
 MEMORY = "a5f0e1aade4b430a55d5319d0f115ebaac95f8a3c09dbab39a7576539bc79160"

@@ -11,17 +11,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer
 
-from anime_lora.pocket import models
-from anime_lora.pocket.__main__ import RECIPE
-from anime_lora.pocket.autoencoder import encode, normalise, reconstruction, to_tensor
-from anime_lora.pocket.character import sample_character
-from anime_lora.pocket.diffusion import Drawer, weights
-from anime_lora.pocket.fit import Plan, fit
-from anime_lora.pocket.kitchen import Kitchen
-from anime_lora.pocket.publish import publish_base, publish_scorer
-from anime_lora.pocket.reading import QUESTIONS, UNSAID, Reader, questions_loss, said
-from anime_lora.pocket.recipe import read_recipe
-from anime_lora.pocket.tokenizer import train_tokenizer
+from pocket.__main__ import RECIPE
+from pocket.faces.character import sample_character
+from pocket.models import shapes
+from pocket.models.publish import publish_base, publish_scorer
+from pocket.models.tokenizer import train_tokenizer
+from pocket.training.autoencoder import encode, normalise, reconstruction, to_tensor
+from pocket.training.diffusion import Drawer, weights
+from pocket.training.fit import Plan, fit
+from pocket.training.order import Kitchen
+from pocket.training.reading import QUESTIONS, UNSAID, Reader, questions_loss, said
+from pocket.training.recipe import read_recipe
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_no_character_is_lost(tokenizer: CLIPTokenizer) -> None:
 def test_text_tower_reads_its_summary_at_the_end_token(tokenizer: CLIPTokenizer) -> None:
     """The pooled state is the one at the first end token, so padding does not change it."""
     torch.manual_seed(0)
-    tower = models.text_encoder(tokenizer).eval()
+    tower = shapes.text_encoder(tokenizer).eval()
     short = tokenizer("blue hair", return_tensors="pt").input_ids
     padded = tokenizer("blue hair", padding="max_length", max_length=77, return_tensors="pt").input_ids
     with torch.no_grad():
@@ -61,11 +61,11 @@ def test_text_tower_reads_its_summary_at_the_end_token(tokenizer: CLIPTokenizer)
 
 def test_unet_attends_at_every_resolution() -> None:
     """Each block of the UNet has cross-attention, under the names of SD 1.5."""
-    unet = models.unet()
+    unet = shapes.unet()
     blocks = [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
     for block in blocks:
         assert any(name.endswith("attn2.to_out.0") for name, _ in block.named_modules())
-    assert unet.config.in_channels == models.LATENT_CHANNELS == unet.config.out_channels
+    assert unet.config.in_channels == shapes.LATENT_CHANNELS == unet.config.out_channels
 
 
 def test_resumed_training_is_the_same(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_resumed_training_is_the_same(tmp_path: Path) -> None:
 def test_normalised_latents_decode_the_same() -> None:
     """Folding gives every channel mean 0 and deviation 1 and leaves the reconstruction as it was."""
     torch.manual_seed(0)
-    vae = models.autoencoder().eval()
+    vae = shapes.autoencoder().eval()
     pictures = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
     with torch.no_grad():
         before = vae.decode(vae.encode(to_tensor(pictures)).latent_dist.mean).sample
@@ -116,11 +116,11 @@ def test_losses_equal_hand_computed_numbers() -> None:
 
 def test_plain_pipelines_load_the_base(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
     """Diffusers' own pipelines load the folder and draw from an over-long prompt and from a picture."""
-    publish_base(tmp_path / "base", models.autoencoder(), Drawer(tokenizer))
+    publish_base(tmp_path / "base", shapes.autoencoder(), Drawer(tokenizer))
     drawing = StableDiffusionPipeline.from_pretrained(tmp_path / "base", dtype=torch.float32)
     drawing.set_progress_bar_config(disable=True)
     picture = drawing("girl 😀 " + "word " * 300, num_inference_steps=1).images[0]
-    assert picture.size == (models.RESOLUTION, models.RESOLUTION)
+    assert picture.size == (shapes.RESOLUTION, shapes.RESOLUTION)
     redrawing = StableDiffusionImg2ImgPipeline(**drawing.components, requires_safety_checker=False)
     redrawing.set_progress_bar_config(disable=True)
     assert redrawing("", image=picture, strength=0.5, num_inference_steps=2).images[0].size == picture.size
@@ -128,7 +128,7 @@ def test_plain_pipelines_load_the_base(tokenizer: CLIPTokenizer, tmp_path: Path)
 
 def test_plain_transformers_load_the_scorer(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
     """CLIPModel and CLIPProcessor load the folder and score pictures of any size against texts."""
-    publish_scorer(tmp_path / "clip", models.scorer(tokenizer), tokenizer)
+    publish_scorer(tmp_path / "clip", shapes.scorer(tokenizer), tokenizer)
     model = CLIPModel.from_pretrained(tmp_path / "clip", dtype=torch.float32)
     processor = CLIPProcessor.from_pretrained(tmp_path / "clip")
     pictures = [np.zeros((200, 150, 3), np.uint8), np.zeros((64, 64, 3), np.uint8)]
@@ -160,7 +160,7 @@ def test_a_caption_answers_only_what_it_says() -> None:
 def test_a_tower_learns_to_read(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
     """Forty steps lower the loss of questions about captions it has not seen."""
     torch.manual_seed(0)
-    reader = Reader(models.text_encoder(tokenizer))
+    reader = Reader(shapes.text_encoder(tokenizer))
     loss = questions_loss(reader, tokenizer, 16, "cpu")
     unseen = torch.Generator().manual_seed(77)
     before = float(loss(unseen).detach())

@@ -17,7 +17,7 @@ from peft.utils import get_peft_model_state_dict
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from anime_lora.params.section import Base, Compute
+from anime_lora.config.section import Base, Compute
 
 SIZE = 64
 

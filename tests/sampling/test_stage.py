@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from anime_lora.config.sample import ValidateSample
+from anime_lora.config.section import Base, Compute, Concept
 from anime_lora.errors import AdapterError, SamplingError
-from anime_lora.evaluation.album import load_sources
+from anime_lora.evaluation.image_sets import load_sources
 from anime_lora.files import read_jsonl
-from anime_lora.params.sample import ValidateSample
-from anime_lora.params.section import Base, Compute, Concept
 from anime_lora.sampling.stage import validate_sample
 from anime_lora.sampling.suite import counterpart_of, file_stem, shots
 

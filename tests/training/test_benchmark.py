@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.train import Plain
-from training.tiny import SIDE, tiny_pipeline, train_settings
+from tests.support.tiny import SIDE, tiny_pipeline, train_settings
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

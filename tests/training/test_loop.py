@@ -10,9 +10,9 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 
 from anime_lora.errors import TrainingError
-from anime_lora.training.batches import Visit
+from anime_lora.training.batch import Visit
 from anime_lora.training.loop import accumulate, note_bad, share, take_step, train_epochs
-from anime_lora.training.prior import class_pictures
+from anime_lora.training.prior_preservation import class_pictures
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop, StopAskedError
 
@@ -72,20 +72,21 @@ def test_levers_do_not_change_the_gradient(make: Callable) -> None:
 
 def plain_gradients(make: Callable) -> list[torch.Tensor]:
     """The same gradient by the plain way: encode now, NCHW, products and softmax, PEFT as it comes, the mean."""
-    from anime_lora.training import lora, objective
-    from anime_lora.training.latents import pixels
+    from anime_lora.lora import adapter
+    from anime_lora.training import losses as objective
+    from anime_lora.training.latent_cache import pixels
 
     run = make(batch_size=4)
     for name, parameter in run.pipe.unet.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02, generator=torch.Generator().manual_seed(len(name)))
     unet = run.pipe.unet.to(memory_format=torch.contiguous_format).train()
-    for _, layer in lora.layers(unet):
+    for _, layer in adapter.layers(unet):
         layer.cast_input_dtype_enabled = True
     for part in unet.modules():
         vars(part).pop("forward", None)  # the fused ones: PEFT's and diffusers' are the classes'
     unet.set_attn_processor(AttnProcessor())
-    from anime_lora.training.visits import draw
+    from anime_lora.diffusion.rng import draw
 
     drawn = [draw(1, 0, picture.id, (4, 8, 8), 1000) for picture in run.pictures[:4]]
     with torch.no_grad():
@@ -126,7 +127,7 @@ def test_clipping_bites(make: Callable) -> None:
 def test_twenty_golden_losses(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first twenty losses on the tiny base: a refactor leaves them."""
     run = make(epochs=7, batch_size=2, heldout_images=0, learning_rate=1e-2, schedule="constant")
-    monkeypatch.setattr("anime_lora.training.epoch.preview.draw_strip", lambda *_, **__: [])
+    monkeypatch.setattr("anime_lora.training.validation.preview.draw_strip", lambda *_, **__: [])
     for picture in run.pictures:
         run.batches.latents.get(picture)
     state = State()

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from anime_lora.tensor_file import data_hash, read_header
 from anime_lora.training import commit
-from anime_lora.training.tensorfile import data_hash, read_header
 
 KOHYA = [
     "v2",

@@ -10,19 +10,21 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from anime_lora.config.section import Compute
+from anime_lora.config.train import Train
+from anime_lora.diffusion import device as machine
+from anime_lora.diffusion.rng import groups
 from anime_lora.errors import TrainingError
-from anime_lora.params.section import Compute
-from anime_lora.params.train import Train
-from anime_lora.training import checkpoint, lora, machine
-from anime_lora.training.batches import Visit
+from anime_lora.lora import adapter as lora
+from anime_lora.training import checkpoint
+from anime_lora.training.batch import Visit
+from anime_lora.training.images import of_split
 from anime_lora.training.loop import take_step, train_epochs
-from anime_lora.training.optimizer import Average, rate_factor
-from anime_lora.training.pictures import of_split
-from anime_lora.training.prior import class_pictures
+from anime_lora.training.optim import Average, rate_factor
+from anime_lora.training.prior_preservation import class_pictures
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
-from anime_lora.training.visits import groups
-from training.tiny import COMPUTE, ROOT, make_run, train_settings
+from tests.support.tiny import COMPUTE, ROOT, make_run, train_settings
 
 RUNS = [
     {"optimizer": "adamw8bit"},
@@ -215,7 +217,7 @@ def test_what_the_machine_cannot_do_is_refused() -> None:
 
 def test_what_a_gpu_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """xformers that is not installed, more processes than GPUs, several on mps; CPUs may have any number."""
-    monkeypatch.setattr("anime_lora.training.machine.find_spec", lambda _: None)
+    monkeypatch.setattr("anime_lora.diffusion.device.find_spec", lambda _: None)
     with pytest.raises(TrainingError, match=r"not installed.*use sdpa"):
         machine.check(train_settings(attention="xformers"), "cuda")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
@@ -295,7 +297,7 @@ def test_early_stop_keeps_the_best(stage: Callable[..., Path], monkeypatch: pyte
         loss = next(values)
         return {"heldout": loss, "probe": 0.1, "gap": 0.0, "each": [loss, loss]}
 
-    monkeypatch.setattr("anime_lora.training.epoch.held_out", rows)
+    monkeypatch.setattr("anime_lora.training.validation.held_out", rows)
     record = json.loads((stage(epochs=4, patience=2) / "record.json").read_text())
     assert record["stopped_early"]
     assert record["epoch"] == 1

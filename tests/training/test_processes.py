@@ -15,11 +15,11 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
+from anime_lora.config.load import read_document
 from anime_lora.errors import TrainingError
-from anime_lora.params.document import read_document
-from anime_lora.training import checkpoint, launch
+from anime_lora.training import checkpoint, processes
 from anime_lora.training.stop import STOPPED
-from training.tiny import CONCEPT, ROOT, SIDE, train_settings, write_dataset
+from tests.support.tiny import CONCEPT, ROOT, SIDE, train_settings, write_dataset
 
 
 def start(folder: Path, base: Path, dataset: Path, **changes: Any) -> subprocess.Popen[str]:
@@ -94,9 +94,9 @@ def test_two_processes_stop_politely_and_go_on(tmp_path: Path, tiny_base: Path, 
 
 def test_failing_process_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage says that one of its processes failed, and with what code."""
-    monkeypatch.setattr(launch, "command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+    monkeypatch.setattr(processes, "command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(TrainingError, match="one of 2 training processes failed"):
-        launch.relaunch(2, "cpu")
+        processes.relaunch(2, "cpu")
 
 
 def test_the_reason_of_a_failing_process_is_said_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,20 +104,20 @@ def test_the_reason_of_a_failing_process_is_said_last(monkeypatch: pytest.Monkey
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
 from anime_lora.errors import TrainingError
-from anime_lora.training import launch
+from anime_lora.training import processes as launch
 with launch.reporting():
     raise TrainingError("no space left")
 """
-    monkeypatch.setattr(launch, "command", lambda *_: [sys.executable, "-c", code])
+    monkeypatch.setattr(processes, "command", lambda *_: [sys.executable, "-c", code])
     with pytest.raises(TrainingError, match=r"one of 2 training processes failed \(exit code 1\): no space left$"):
-        launch.relaunch(2, "cpu")
+        processes.relaunch(2, "cpu")
 
 
 def test_signal_reaches_the_processes(tmp_path: Path) -> None:
     """SIGTERM to the stage is passed on, and the stage ends with the code of a polite stop."""
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
-from anime_lora.training import launch
+from anime_lora.training import processes as launch
 child = "import time, signal; signal.signal(15, lambda *_: exit(75)); print('up', flush=True); time.sleep(30)"
 launch.command = lambda *_: [sys.executable, "-c", child]
 launch.relaunch(2, "cpu")
@@ -134,7 +134,7 @@ def test_a_signal_after_the_work_is_done_is_no_stop() -> None:
     """The processes finished although a signal was passed on to them: the stage has succeeded."""
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
-from anime_lora.training import launch
+from anime_lora.training import processes as launch
 child = "import time, signal; signal.signal(15, lambda *_: exit(0)); print('up', flush=True); time.sleep(30)"
 launch.command = lambda *_: [sys.executable, "-c", child]
 launch.relaunch(2, "cpu")

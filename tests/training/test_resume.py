@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from anime_lora.training import loop
-from anime_lora.training.run import Run
 from anime_lora.training.state import State
 from anime_lora.training.stop import STOPPED
-from training.tiny import train_tiny
+from anime_lora.training.trainer import Run
+from tests.support.tiny import train_tiny
 
 SETTINGS: dict[str, Any] = {
     "epochs": 4,

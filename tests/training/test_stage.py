@@ -10,8 +10,8 @@ from PIL import Image
 
 from anime_lora.errors import BaseModelError, TrainingError
 from anime_lora.files import read_jsonl, write_jsonl
-from anime_lora.training.run import Run
-from training.tiny import train_tiny, write_dataset
+from anime_lora.training.trainer import Run
+from tests.support.tiny import train_tiny, write_dataset
 
 
 def test_a_caption_of_300_tokens_is_named_and_cut(

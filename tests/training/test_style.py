@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from anime_lora.training.base import load_pipeline
-from anime_lora.training.latents import pixels
+from anime_lora.diffusion.base_model import load_pipeline
+from anime_lora.training.latent_cache import pixels
 from anime_lora.training.style import distances, statistics
-from training.tiny import ROOT
+from tests.support.tiny import ROOT
 
 
 def latents(folder: str, names: slice) -> list[torch.Tensor]:

@@ -1,1 +1,0 @@
-"""Pictures in, dataset out: ingest, validate, resize, organize. Never imports torch."""

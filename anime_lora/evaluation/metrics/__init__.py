@@ -1,0 +1,1 @@
+"""What is measured on the generated images, one module per kind of metric."""

@@ -1,0 +1,1 @@
+"""The report: its content, figures and charts, and the page."""

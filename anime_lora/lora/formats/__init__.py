@@ -1,0 +1,1 @@
+"""Names and tensors of a LoRA in the formats of other tools."""

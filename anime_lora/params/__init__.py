@@ -1,1 +1,0 @@
-"""params.yaml as frozen pydantic models, one module per room."""

@@ -1,1 +1,0 @@
-"""The pocket base: drawn faces and the small Stable Diffusion trained on them."""

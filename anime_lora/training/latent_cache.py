@@ -1,0 +1,114 @@
+"""Latents cached by content: the VAE's posterior mean and log-variance per picture, resampled at each visit."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from anime_lora.errors import DatasetError, TrainingError
+from anime_lora.files import write_bytes
+from anime_lora.progress import track
+from anime_lora.tensor_file import body, read_header, serialized
+from anime_lora.training.images import Picture
+
+Posterior = tuple[Tensor, Tensor]
+"""Mean and log-variance, each (C, h, w) in fp32 on the CPU."""
+IN_MEMORY = 4096
+"""Posteriors kept in memory; more are read from disk at each visit."""
+
+
+def module_hash(module: torch.nn.Module) -> str:
+    """Hex sha256 over a module's weights: names, shapes and values, in the module's order."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(f"{name}:{value.dtype}:{tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def pixels(path: Path, size: int) -> Tensor:
+    """A picture as (1, 3, `size`, `size`) in [-1, 1], scaled by Lanczos when it has another size."""
+    try:
+        with Image.open(path) as image:
+            picture = image.convert("RGB")
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read as a picture ({error}): run the organize stage again") from error
+    if picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+class Latents:
+    """A folder of cached posteriors: key = (pixel sha256, transform, VAE weights, dtype).
+
+    Encoding is one picture at a time, so that what a picture's latent is does not depend on its neighbours.
+    """
+
+    def __init__(self, folder: Path, vae: AutoencoderKL, size: int) -> None:
+        self.folder, self.vae, self.size = folder, vae, size
+        self._vae_hash = module_hash(vae)
+        self._memory: dict[str, Posterior] = {}
+
+    def _path(self, picture: Picture, flip: bool) -> Path:
+        transform = f"lanczos-{self.size}{'-flip' if flip else ''}"
+        key = "\x1f".join([picture.pixel_sha256, transform, self._vae_hash, "fp32", "posterior-1"])
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return self.folder / name[:2] / f"{name}.safetensors"
+
+    def missing(self, pictures: Sequence[Picture], flips: Iterable[bool]) -> list[tuple[Picture, bool]]:
+        """What of `pictures` × `flips` is not cached yet."""
+        sides = list(flips)
+        return [(p, f) for p in pictures for f in sides if not self._path(p, f).is_file()]
+
+    def fill(self, pictures: Sequence[Picture], flips: Iterable[bool], between: Callable[[], None]) -> int:
+        """Encode what is not cached and return how many that were; `between` is called after each.
+
+        Raises:
+            TrainingError: a latent is not finite (names the picture).
+        """
+        missing = self.missing(pictures, flips)
+        for picture, flip in track(missing, "train", "encode pictures", len(missing), unit="picture"):
+            self._write(self._path(picture, flip), self._encode(picture, flip))
+            between()
+        return len(missing)
+
+    @torch.no_grad()
+    def _encode(self, picture: Picture, flip: bool) -> Posterior:
+        image = pixels(picture.path, self.size)
+        image = image.flip(-1) if flip else image
+        posterior = self.vae.encode(image.to(self.vae.device)).latent_dist
+        mean, log_variance = posterior.mean[0].float().cpu(), posterior.logvar[0].float().cpu()
+        if not (mean.isfinite().all() and log_variance.isfinite().all()):
+            raise TrainingError(
+                f"the latent of {picture.name} is not finite (NaN or infinity): look at the picture, "
+                "or at the base's VAE if every picture fails; nothing was cached for it"
+            )
+        return mean, log_variance
+
+    @staticmethod
+    def _write(path: Path, posterior: Posterior) -> None:
+        write_bytes(path, serialized({"mean": posterior[0], "logvar": posterior[1]}, {}, {"sha256": ""}))
+
+    def get(self, picture: Picture, flip: bool = False) -> Posterior:
+        """The posterior of one picture, from memory, disk or, when its file is not what was written, encoded again."""
+        path = self._path(picture, flip)
+        found = self._memory.get(path.name)
+        if found is not None:
+            return found
+        try:
+            loaded = load_file(path)
+            found = loaded["mean"], loaded["logvar"]
+            if read_header(path)["__metadata__"]["sha256"] != hashlib.sha256(body(loaded)[1]).hexdigest():
+                raise ValueError("not what was written")
+        except Exception:  # safetensors raises its own, KeyError or OSError: whichever, the cure is the same
+            found = self._encode(picture, flip)
+            self._write(path, found)
+        if len(self._memory) < IN_MEMORY:
+            self._memory[path.name] = found
+        return found

@@ -1,0 +1,108 @@
+"""The published LoRA: `models/champion/`, kept by DVC, named by `models/champion.dvc` in Git.
+
+It is no stage's input, so a promotion makes nothing stale. It counts once it is committed: what a killed run left
+uncommitted is put back to what HEAD says.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from anime_lora.config import paths
+from anime_lora.files import fresh_folder, refuse_foreign, sha256_file
+from flows.runtime.process import CommandFailedError, dvc, git, succeeds
+
+FOLDER = Path("models/champion")
+HALF = FOLDER.with_name(f".{FOLDER.name}.tmp")
+"""What `fresh_folder` writes first: it is there only while the champion is exchanged, or after a kill."""
+POINTER = Path("models/champion.dvc")
+ADAPTER = "pytorch_lora_weights.safetensors"
+SCORES = paths.EVALUATE / "scores.json"
+CURVES = Path("plots/heldout.csv")
+WRITES = (ADAPTER, "record.json", "scores.json", CURVES.as_posix())
+"""What a promotion writes, as patterns; `record.json` names the file that is called after the concept."""
+
+
+class ChampionError(Exception):
+    """The champion is not there, or not what its record says."""
+
+
+class SmokeTestError(Exception):
+    """The published file does not load or draw."""
+
+
+def candidate() -> str:
+    """sha256 of the LoRA just trained."""
+    return sha256_file(paths.TRAIN / ADAPTER)
+
+
+def present() -> str | None:
+    """sha256 of the champion's LoRA, once `models/champion/` holds what its .dvc file names; None: there is none.
+
+    Raises:
+        ChampionError: `models/champion.dvc` names one that can be found nowhere.
+    """
+    if not POINTER.is_file():
+        return None
+    bring()
+    return sha256_file(FOLDER / ADAPTER)
+
+
+def bring() -> None:
+    """Give `models/champion/` the bytes that its .dvc file names.
+
+    Raises:
+        OutputError: the folder holds other files, which DVC would delete.
+        ChampionError: neither DVC's cache nor its remote has them.
+    """
+    refuse_foreign(FOLDER, WRITES)
+    try:
+        dvc("checkout", "--force", str(POINTER))
+        return
+    except CommandFailedError:
+        pass  # not in the cache of this machine
+    try:
+        dvc("pull", "--force", str(POINTER))
+    except CommandFailedError as error:
+        raise ChampionError(f"the champion of {POINTER} is neither in DVC's cache nor on its remote: {error}") from None
+
+
+def publish() -> None:
+    """Make the LoRA just trained the champion: its files, its record, its scores; add them to DVC."""
+    with fresh_folder(FOLDER, WRITES) as folder:
+        for file in (*sorted(paths.TRAIN.glob("*.safetensors")), paths.TRAIN / "record.json", SCORES):
+            shutil.copyfile(file, folder / file.name)
+        if (paths.TRAIN / CURVES).is_file():
+            (folder / CURVES).parent.mkdir()
+            shutil.copyfile(paths.TRAIN / CURVES, folder / CURVES)
+    dvc("add", "--quiet", str(FOLDER))
+
+
+def foreign(promoted: set[str]) -> bool:
+    """Whether `models/champion/` is half published, or holds a LoRA that was never promoted: Git sees neither.
+
+    Args:
+        promoted: sha256 of every LoRA that was.
+    """
+    file = FOLDER / ADAPTER
+    return HALF.exists() or (file.is_file() and sha256_file(file) not in promoted)
+
+
+def restore() -> None:
+    """Put the champion back to the one HEAD names, or to none."""
+    refuse_foreign(FOLDER, WRITES)
+    shutil.rmtree(HALF, ignore_errors=True)
+    if succeeds("git", "cat-file", "-e", f"HEAD:{POINTER}"):
+        git("checkout", "HEAD", "--", str(POINTER))
+        bring()
+        return
+    git("rm", "--cached", "--quiet", "--ignore-unmatch", str(POINTER))
+    POINTER.unlink(missing_ok=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def scores(file: Path = SCORES) -> dict[str, Any]:
+    """Scores as evaluate wrote them."""
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found

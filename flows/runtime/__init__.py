@@ -1,0 +1,1 @@
+"""What a run needs around it: processes, the run lock, Prefect's environment, notifications."""

@@ -1,0 +1,1 @@
+"""The pocket base: rendered faces and the small Stable Diffusion trained on them; not part of the wheel."""

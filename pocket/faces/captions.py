@@ -1,0 +1,96 @@
+"""Words for pictures: captions in several phrasings, sidecar tags, and the texts of zero-shot classes."""
+
+import numpy as np
+
+from pocket.faces.character import Character
+
+DOMAIN_WORDS: dict[str, tuple[str, ...]] = {
+    "photo": ("a photo", "photograph", "a photo portrait"),
+    "flat": ("a flat cartoon", "cartoon drawing", "flat cartoon style"),
+    "sketch": ("a pencil sketch", "pencil drawing", "sketch style"),
+    "chibi": ("chibi style", "a chibi drawing", "chibi"),
+    "painterly": ("ghibli style", "a painterly ghibli drawing", "ghibli, painterly"),
+    "retro90s": ("retro 90s style", "a retro 90s cartoon", "retro 90s"),
+    "doll": ("a doll", "doll face", "doll style"),
+    "anime": ("anime style", "an anime drawing", "anime"),
+}
+FILLER = (
+    "high quality",
+    "portrait",
+    "masterpiece",
+    "detailed",
+    "best quality",
+    "face",
+    "looking at viewer",
+    "solo",
+    "simple background",
+)
+GENDER_WORDS = {"girl": ("girl", "a girl", "a woman", "female"), "boy": ("boy", "a boy", "a man", "male")}
+
+
+def tags(character: Character) -> str:
+    """All attributes as booru-style tags, no word about the domain."""
+    return ", ".join(_facts(character))
+
+
+def _facts(c: Character) -> list[str]:
+    facts = [
+        c.gender,
+        f"{c.hair_color} hair",
+        f"{c.hair_length} hair",
+        c.hair_style,
+        f"{c.eye_color} eyes",
+        c.expression,
+    ]
+    return [*facts, *(["glasses"] if c.glasses else []), f"{c.background} background", f"{c.clothes} clothes"]
+
+
+def caption(character: Character, domain: str, rng: np.random.Generator) -> str:
+    """One of many ways to say what is seen; attributes and the domain's word are left out at random."""
+    word = _one(DOMAIN_WORDS[domain], rng) if rng.random() < 0.85 else ""
+    if rng.random() < 0.5:
+        return _sentence(character, word, rng)
+    facts = [fact for fact in _facts(character) if rng.random() < 0.7]
+    if rng.random() < 0.3:
+        rng.shuffle(facts)
+    facts += [filler for filler in FILLER if rng.random() < 0.12]
+    where = 0 if rng.random() < 0.5 else len(facts)
+    return ", ".join([*facts[:where], *([word] if word else []), *facts[where:]]) or "portrait"
+
+
+def _sentence(c: Character, word: str, rng: np.random.Generator) -> str:
+    person = _one(GENDER_WORDS[c.gender], rng) if rng.random() < 0.9 else "a person"
+    hair = " ".join(
+        [*([c.hair_length] if rng.random() < 0.6 else []), *([c.hair_color] if rng.random() < 0.9 else []), "hair"]
+    )
+    parts = [f"with {hair}" if hair != "hair" else ""]
+    parts.append(f"and {c.eye_color} eyes" if rng.random() < 0.5 else "")
+    parts.append("wearing glasses" if c.glasses and rng.random() < 0.9 else "")
+    parts.append(c.expression if rng.random() < 0.7 else "")
+    ground = f", {c.background} background" if rng.random() < 0.6 else ""
+    quality = f", {_one(FILLER, rng)}" if rng.random() < 0.3 else ""
+    start = f"{word} of {person}" if word.startswith(("a ", "an ", "photo")) or word.endswith("drawing") else person
+    end = "" if word in start else f", {word}"
+    return " ".join([start, *(part for part in parts if part)]) + ground + end + quality
+
+
+def _one(values: tuple[str, ...], rng: np.random.Generator) -> str:
+    return values[int(rng.integers(len(values)))]
+
+
+def attribute_prompt(name: str, value: str) -> str:
+    """Zero-shot text for one value of a classifiable attribute."""
+    if name in {"hair_color", "hair_length"}:
+        return f"a face with {value} hair"
+    if name == "eye_color":
+        return f"a face with {value} eyes"
+    if name == "background":
+        return f"a face, {value} background"
+    if name == "gender":
+        return f"a {value}"
+    return f"a face with {value}" if name == "glasses" else f"a {value} face"
+
+
+def domain_prompt(domain: str) -> str:
+    """Zero-shot text for one domain."""
+    return DOMAIN_WORDS[domain][0]

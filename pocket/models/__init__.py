@@ -1,0 +1,1 @@
+"""The pocket models' shapes, their tokenizer, and how they are published."""

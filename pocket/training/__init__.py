@@ -1,0 +1,1 @@
+"""Training of the pocket models: corpus, recipe, loop, and one module per model."""

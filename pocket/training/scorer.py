@@ -1,0 +1,197 @@
+"""The pocket CLIP: contrastive learning where every picture a caption is true of counts as its match."""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import CLIPModel, CLIPTokenizer
+
+from pocket.faces.captions import attribute_prompt, domain_prompt
+from pocket.faces.character import ATTRIBUTES, attributes
+from pocket.faces.domains import landmarks
+from pocket.models import shapes
+from pocket.training.corpus import Corpus
+from pocket.training.fit import Loss, Plan, fit
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+"""OpenAI CLIP's normalisation, so that its processor can be used."""
+EYES = ("left eye", "right eye")
+POINTS = (*EYES, "mouth", "bow", "crown")
+
+
+def questions(domains: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], list[str]]]:
+    """Every zero-shot question: name, values, one text per value."""
+    asked = [(name, values, [attribute_prompt(name, value) for value in values]) for name, values in ATTRIBUTES.items()]
+    return [*asked, ("domain", domains, [domain_prompt(value) for value in domains])]
+
+
+def answers(corpus: Corpus, count: int) -> NDArray[np.int64]:
+    """True value index of each question for the first `count` pictures, (count, questions)."""
+    asked = questions(corpus.domains)
+    rows = []
+    for index in range(count):
+        truth = attributes(corpus.character(index)) | {"domain": corpus.domain(index)}
+        rows.append([values.index(truth[name]) for name, values, _ in asked])
+    return np.array(rows)
+
+
+PLACES = {
+    "gender": ("bow", "mouth"),
+    "hair_color": ("crown",),
+    "eye_color": EYES,
+    "glasses": EYES,
+    "expression": ("mouth",),
+}
+"""Where in a picture the answer to a question stands."""
+SHOWN = 2
+"""The layer (of 4) whose tokens are told what stands where they are."""
+
+
+def places(corpus: Corpus, count: int) -> Tensor:
+    """`POINTS` of the first `count` pictures, (count, points, 2): x and y in 0..1."""
+    marks = [landmarks(corpus.character(index), corpus.domain(index)) for index in range(count)]
+    return torch.tensor([[mark[name] for name in POINTS] for mark in marks])
+
+
+class Pupil(nn.Module):
+    """The scorer, and linear heads per question that are thrown away when it has learned.
+
+    The heads lead the way: a text tower that cannot tell two values apart yet gives pictures no reason to, and a
+    transformer that does not know where to look does not find so small a thing as a mouth.
+    """
+
+    def __init__(self, tokenizer: CLIPTokenizer, answers: int) -> None:
+        super().__init__()
+        self.clip: CLIPModel = shapes.scorer(tokenizer)
+        self.heads = nn.Linear(self.clip.config.projection_dim, answers)
+        self.spots = nn.Linear(self.clip.config.vision_config.hidden_size, answers)
+
+    def pictures(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Projected picture features, not normalised, (n, d), and the map of tokens inside, (n, width, side, side)."""
+        vision = self.clip.vision_model(pixel_values=seen, output_hidden_states=True)
+        tokens = vision.hidden_states[SHOWN][:, 1:].transpose(1, 2)
+        features: Tensor = self.clip.visual_projection(vision.pooler_output)
+        return features, tokens.unflatten(2, (math.isqrt(tokens.shape[2]), -1))
+
+    def texts(self, ids: Tensor) -> Tensor:
+        """Unit vectors of texts (n, tokens), times the temperature, (n, d)."""
+        features = functional.normalize(self.clip.get_text_features(input_ids=ids).pooler_output, dim=-1)
+        scaled: Tensor = self.clip.logit_scale.exp().clamp(max=100) * features
+        return scaled
+
+
+def train_scorer(
+    pictures: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, plan: Plan, batch: int
+) -> CLIPModel:
+    """Learn to match `pictures` (n, 128, 128, 3) with texts."""
+    torch.manual_seed(plan.seed)
+    pupil = Pupil(tokenizer, sum(len(values) for _, values, _ in questions(corpus.domains)))
+    whiten(pupil.clip, pictures[:: max(1, len(pictures) // 400)])
+    place(pupil.clip)
+    fit(pupil, _loss(pupil, pictures, corpus, tokenizer, batch=batch, device=plan.device), plan)
+    return pupil.clip
+
+
+@torch.no_grad()
+def whiten(model: CLIPModel, pictures: NDArray[np.uint8]) -> None:
+    """Start the patch embedding as the principal components of patches, each to deviation 1.
+
+    So edges count from the start: from random filters brightness and colour drown all else, and 900 steps had learned
+    colours only.
+    """
+    kernel = model.vision_model.embeddings.patch_embedding.weight
+    width, size = kernel.shape[0], kernel.shape[-1]
+    seen = _normalised(torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255)
+    patches = seen.unfold(2, size, size).unfold(3, size, size).permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
+    patches = (patches - patches.mean(0)).double()
+    variance, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+    variance, vectors = variance.flip(0)[:width], vectors.flip(1)[:, :width]
+    kernel.copy_((vectors / (variance + 1e-4 * variance[0]).sqrt()).T.reshape(kernel.shape))
+
+
+@torch.no_grad()
+def place(model: CLIPModel) -> None:
+    """Start the position embedding as sines of row and column (Vaswani et al. 2017, in two directions)."""
+    places = model.vision_model.embeddings.position_embedding.weight
+    side, waves = math.isqrt(len(places) - 1), places.shape[1] // 4
+    angle = torch.arange(float(side))[:, None] / 10000 ** (torch.arange(waves) / waves)
+    row, column = angle.repeat_interleave(side, 0), angle.repeat(side, 1)
+    places[1:] = torch.cat([row.sin(), row.cos(), column.sin(), column.cos()], 1)
+
+
+def _loss(
+    pupil: Pupil, pictures: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, *, batch: int, device: str
+) -> Loss:
+    asked = questions(corpus.domains)
+    truth, points = torch.from_numpy(answers(corpus, len(pictures))), places(corpus, len(pictures))
+    single = _short(tokenizer, [text for _, _, texts in asked for text in texts]).to(device)
+    sizes = [len(values) for _, values, _ in asked]
+
+    def loss(generator: torch.Generator) -> Tensor:
+        rows = torch.randint(len(pictures), (batch,), generator=generator)
+        seen, spots = augment(np.stack([pictures[int(row)] for row in rows]), points[rows], generator)
+        facts = truth[rows].to(device)
+        features, tokens = pupil.pictures(seen.to(device))
+        image = functional.normalize(features, dim=-1)
+        both = (image @ pupil.texts(single).T, pupil.heads(features))
+        scores = [part for each in both for part in each.split(sizes, dim=1)]
+        wrong = [
+            functional.cross_entropy(s, facts[:, k % len(sizes)], label_smoothing=0.02) for k, s in enumerate(scores)
+        ]
+        return 2 * torch.stack(wrong).mean() + 0.3 * _pairs(image, facts, generator) + _told(tokens, spots, facts)
+
+    def _told(tokens: Tensor, spots: Tensor, facts: Tensor) -> Tensor:
+        """What the tokens where an answer stands say of it."""
+        there = functional.grid_sample(tokens, 2 * spots.to(device)[:, None] - 1, align_corners=False)[:, :, 0]
+        wrong = []
+        for k, (name, _, _) in enumerate(asked):
+            if name in PLACES:
+                mean = there[:, :, [POINTS.index(point) for point in PLACES[name]]].mean(2)
+                wrong.append(functional.cross_entropy(pupil.spots(mean).split(sizes, dim=1)[k], facts[:, k]))
+        return torch.stack(wrong).mean()
+
+    def _pairs(image: Tensor, facts: Tensor, generator: torch.Generator) -> Tensor:
+        """Captions of three facts each; all pictures of the batch they are true of are matches."""
+        count = min(16, len(facts))
+        chosen = torch.rand(count, facts.shape[1], generator=generator).argsort(1)[:, :3].to(device)
+        values = facts[:count].gather(1, chosen)
+        pairs = [zip(ks, vs, strict=True) for ks, vs in zip(chosen.tolist(), values.tolist(), strict=True)]
+        lines = [", ".join(asked[k][2][v] for k, v in pair) for pair in pairs]
+        known = facts[None].expand(count, -1, -1).gather(2, chosen[:, None].expand(-1, len(facts), -1))
+        match = (known == values[:, None]).all(-1)
+        logits = pupil.texts(_short(tokenizer, lines).to(device)) @ image.T
+        likelihood: Tensor = logits.log_softmax(1) * match / match.sum(1, keepdim=True)
+        return -likelihood.sum(1).mean()
+
+    return loss
+
+
+def _short(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Token ids padded to the longest: the tower is causal and reads at the end token, so padding changes nothing."""
+    ids: Tensor = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").input_ids
+    return ids
+
+
+def augment(pictures: NDArray[np.uint8], points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Bytes (n, s, s, 3) as CLIP takes them (n, 3, s, s), flipped, shifted, blurred, noisy; points (n, k, 2) follow."""
+    side = pictures.shape[1]
+    seen = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    flip = torch.rand(len(seen), generator=generator) < 0.5
+    seen[flip] = seen[flip].flip(-1)
+    blurred = torch.rand(len(seen), generator=generator) < 0.4
+    seen[blurred] = functional.interpolate(functional.avg_pool2d(seen[blurred], 2), scale_factor=2, mode="bilinear")
+    dx, dy = torch.randint(-6, 7, (2,), generator=generator).tolist()
+    seen = functional.pad(seen, (6, 6, 6, 6), mode="replicate")[..., 6 + dy : 6 + dy + side, 6 + dx : 6 + dx + side]
+    gain = 1 + 0.08 * torch.randn((len(seen), 1, 1, 1), generator=generator)
+    seen = (seen * gain + 0.02 * torch.randn(seen.shape, generator=generator)).clamp(0, 1)
+    points = torch.where(flip[:, None, None], torch.tensor([1.0, 0.0]) + torch.tensor([-1.0, 1.0]) * points, points)
+    return _normalised(seen), points - torch.tensor([dx, dy]) / side
+
+
+def _normalised(seen: Tensor) -> Tensor:
+    """Pictures (n, 3, h, w) in 0..1 as CLIP takes them."""
+    return (seen - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from anime_lora.data.measures import clusters, psi
+from anime_lora.errors import DatasetError
+from anime_lora.files import read_jsonl
+from tests.data.conftest import Project, picture
+
+OUT = Path("data/validate")
+
+
+def aside() -> dict[str, str]:
+    return {row["path"]: row["check"] for row in read_jsonl(OUT / "quarantine.jsonl")}
+
+
+def test_each_fault_is_set_aside_with_check_value_and_limit(project: Project) -> None:
+    project.add(6)
+    source = project.source
+    Image.new("RGB", (1, 1)).save(source / "one.png")
+    picture(20, side=64).save(source / "small.png")
+    picture(21, side=400).crop((0, 0, 400, 160)).save(source / "long.png")
+    Image.new("RGB", (200, 200), (90, 120, 40)).save(source / "blank.png")
+    picture(22).filter(ImageFilter.GaussianBlur(20)).save(source / "blurred.png")
+    picture(0).save(source / "same.bmp")
+    (source / "words.png").write_text("no picture")
+    project.ingest()
+    project.validate(max_rejected_share=0.6)
+    assert aside() == {
+        "one.png": "contrast",
+        "small.png": "short_side",
+        "long.png": "aspect",
+        "blank.png": "contrast",
+        "blurred.png": "sharpness",
+        "same.bmp": "duplicate",
+        "words.png": "ingest",
+    }
+    rows = {row["path"]: row for row in read_jsonl(OUT / "quarantine.jsonl")}
+    assert (rows["small.png"]["value"], rows["small.png"]["limit"]) == (64, 128)
+    assert "validate.min_side" in rows["small.png"]["reason"]
+    assert len(read_jsonl(OUT / "manifest.jsonl")) == 6
+
+
+@pytest.mark.parametrize(("changes", "says"), [
+    ({"min_images": 5}, "validate.min_images = 5"), ({"max_rejected_share": 0.1}, "validate.max_rejected_share = 10%"),
+    ({"min_caption_share": 1.0}, "validate.min_caption_share = 100%"),
+])  # fmt: skip
+def test_too_little_left_stops_with_counts_and_writes_nothing(
+    project: Project, changes: dict[str, object], says: str
+) -> None:
+    project.add(3)
+    (project.source / "000.txt").unlink()
+    (project.source / "words.png").write_text("no picture")
+    project.ingest()
+    with pytest.raises(DatasetError, match=says):
+        project.validate(**changes)
+    assert not OUT.exists()
+
+
+def test_a_missing_or_damaged_manifest_says_what_to_run(project: Project) -> None:
+    with pytest.raises(DatasetError, match="anime_lora ingest"):
+        project.validate()
+    project.add(2)
+    project.ingest()
+    Path("data/ingest/manifest.jsonl").write_text("{")
+    with pytest.raises(DatasetError, match="damaged"):
+        project.validate()
+
+
+def test_near_duplicates_share_a_cluster(project: Project) -> None:
+    project.add(3)
+    brighter = np.clip(np.asarray(picture(0)).astype(int) + 4, 0, 255).astype(np.uint8)
+    Image.fromarray(brighter).save(project.source / "brighter.png")
+    project.ingest()
+    project.validate()
+    by_path = {row["path"]: row["cluster"] for row in read_jsonl(OUT / "manifest.jsonl")}
+    assert by_path["brighter.png"] == by_path["000.png"]
+    assert len(set(by_path.values())) == 3
+
+
+def test_clusters_join_by_chains_and_hold_to_the_limit() -> None:
+    codes = ["0" * 16, "0" * 15 + "3", "0" * 14 + "0f", "f" * 16]
+    assert len(set(clusters(codes, 2))) == 2
+    assert len(set(clusters(codes, 1))) == 4
+
+
+def test_psi_is_zero_for_equal_and_large_for_shifted_samples() -> None:
+    sample = np.random.default_rng(0).normal(size=5000)
+    assert psi(sample, sample) == 0
+    assert psi(sample, sample + 1) > 0.25
+
+
+def test_only_a_new_picture_is_measured(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    project.add(3)
+    project.ingest()
+    project.validate()
+    project.add(1, first=3)
+    project.ingest()
+    capsys.readouterr()
+    project.validate()
+    assert "1 made anew" in capsys.readouterr().out

@@ -1,0 +1,115 @@
+"""Adapters: fp32, no-op at first, on every target, and their ΔW."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from anime_lora.errors import AdapterError
+from anime_lora.lora import adapter
+from anime_lora.training.batch import Visit
+from anime_lora.training.latent_cache import module_hash
+from tests.support.tiny import tiny_pipeline, train_settings
+
+TARGETS = ["attn", "attn+ff", "all-linear+conv"]
+
+
+def visits(run: object) -> list[Visit]:
+    return [Visit(0, picture) for picture in run.pictures[:2]]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("changes", [{}, {"dora": True}, {"rslora": True}])
+def test_adapter_changes_nothing_at_step_0(make: Callable, changes: dict) -> None:
+    """B = 0: with fresh adapters the UNet gives what the base gives."""
+    run = make(**changes)
+    batch = run.batches.of(visits(run))
+    with torch.no_grad():
+        found = run.predict(batch)
+        plain = tiny_pipeline().unet.to(memory_format=torch.channels_last).eval()
+        wanted = plain(batch.noisy, batch.timesteps, run.batches.texts(batch.texts)).sample
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_gradients_reach_every_target(make: Callable, target: str, precision: str) -> None:
+    """After one step B has moved everywhere, and then every A has a gradient too; all trainables are fp32."""
+    run = make(target=target, precision=precision, text_encoder_learning_rate=1e-3)
+    for _ in range(2):
+        run.optimizer.zero_grad()
+        run.losses(visits(run)).mean().backward()
+        run.optimizer.step()
+    named = {**adapter.trainables(run.pipe.unet), **adapter.trainables(run.pipe.text_encoder)}
+    assert all(p.dtype == torch.float32 for p in named.values())
+    dead = [name for name, p in named.items() if p.grad is None or not p.grad.any()]
+    assert not dead
+    suffixes = {name for name in adapter.TARGETS[target] if "samplers" not in name and name != "conv_shortcut"}
+    assert all(any(f"{suffix}.lora_A" in name for name in named) for suffix in suffixes)
+
+
+def test_base_is_held_in_its_dtype_and_never_changes(make: Callable) -> None:
+    """With bf16 the frozen weights are bf16, with no fp32 copy; training steps leave every one as it was."""
+    run = make(precision="bf16")
+    frozen = {name: p for name, p in run.pipe.unet.named_parameters() if not p.requires_grad}
+    assert {p.dtype for p in frozen.values()} == {torch.bfloat16}
+    before = {name: p.detach().clone() for name, p in frozen.items()}
+    text = module_hash(run.pipe.text_encoder)
+    run.losses(visits(run)).mean().backward()
+    run.optimizer.step()
+    assert all(torch.equal(before[name], p) for name, p in frozen.items())
+    assert all(p.grad is None for p in frozen.values())
+    assert module_hash(run.pipe.text_encoder) == text
+
+
+def test_weights_follow_from_the_seed_alone() -> None:
+    """The same seed gives the same A whatever the global generator, and another seed another one."""
+    states = []
+    for noise, seed in ((1, 1), (2, 1), (1, 2)):
+        pipe = tiny_pipeline()
+        torch.manual_seed(noise)
+        before = torch.get_rng_state()
+        adapter.attach(pipe.unet, pipe.text_encoder, train_settings(seed=seed))
+        assert torch.equal(before, torch.get_rng_state())
+        states.append(adapter.adapter_state(pipe.unet, pipe.text_encoder))
+    name = next(key for key in states[0] if "lora_A" in key)
+    assert torch.equal(states[0][name], states[1][name])
+    assert not torch.equal(states[0][name], states[2][name])
+
+
+def test_init_is_kaiming_as_pefts_default(make: Callable) -> None:
+    """A is uniform within 1/√fan_in (kaiming_uniform with a=√5)."""
+    run = make(target="attn", rank=8)
+    for _, layer in adapter.layers(run.pipe.unet):
+        bound = 1 / math.sqrt(layer.in_features)
+        weight = layer.lora_A["default"].weight
+        assert float(weight.abs().max()) <= bound
+        assert float(weight.abs().max()) > 0.8 * bound
+
+
+def test_state_survives_a_round_trip_and_a_foreign_one_is_refused(make: Callable) -> None:
+    """What adapter_state gives can be put back; another rank or target is an AdapterError naming the tensor."""
+    run = make(rank=2)
+    state = {name: torch.randn_like(value) for name, value in run.adapter().items()}
+    adapter.load_adapter_state(run.pipe.unet, run.pipe.text_encoder, state)
+    assert all(torch.equal(state[name], value) for name, value in run.adapter().items())
+    with pytest.raises(AdapterError, match=r"has shape \(4, "):
+        other = {n: torch.randn(4, *v.shape[1:]) if "lora_A" in n else v for n, v in state.items()}
+        adapter.load_adapter_state(run.pipe.unet, run.pipe.text_encoder, other)
+    with pytest.raises(AdapterError, match="other modules"):
+        adapter.load_adapter_state(run.pipe.unet, run.pipe.text_encoder, dict(list(state.items())[2:]))
+
+
+def test_delta_agrees_with_peft(make: Callable) -> None:
+    """ΔW of linear layers, 1x1 and 3x3 convolutions is what PEFT would merge, rsLoRA or not."""
+    for rslora in (False, True):
+        run = make(rank=4, alpha=6.0, rslora=rslora, target="all-linear+conv")
+        state = {name: torch.randn_like(value) for name, value in run.adapter().items()}
+        adapter.load_adapter_state(run.pipe.unet, run.pipe.text_encoder, state)
+        factor = adapter.scale(4, 6.0, rslora)
+        for name, layer in adapter.layers(run.pipe.unet):
+            down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+            torch.testing.assert_close(
+                adapter.delta(down, up, factor), layer.get_delta_weight("default"), rtol=1e-4, atol=1e-5
+            )
+            assert name

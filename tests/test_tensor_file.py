@@ -1,0 +1,53 @@
+"""Safetensors files with the same bytes each time."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from anime_lora.errors import AdapterError
+from anime_lora.tensor_file import data_hash, read_header, serialized
+
+TENSORS = {"b": torch.arange(3).half(), "a": torch.randn(2, 3), "z": torch.tensor(4.0)}
+
+
+def test_safetensors_reads_what_we_write(tmp_path: Path) -> None:
+    """The library reads names, shapes, types, values and metadata back."""
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(serialized(TENSORS, {"k": "ä", "j": "1"}))
+    found = load_file(path)
+    assert found.keys() == TENSORS.keys()
+    for name, value in TENSORS.items():
+        assert torch.equal(found[name], value)
+        assert found[name].dtype == value.dtype
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"k": "ä", "j": "1"}
+
+
+def test_order_of_input_does_not_matter() -> None:
+    """Other orders of tensors and metadata give the same bytes."""
+    turned = dict(reversed(TENSORS.items()))
+    assert serialized(TENSORS, {"a": "1", "b": "2"}) == serialized(turned, {"b": "2", "a": "1"})
+
+
+def test_hash_is_of_the_bytes_after_the_header(tmp_path: Path) -> None:
+    """The hash in the metadata is sha256 of the data alone, with its prefix."""
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(serialized(TENSORS, {}, {"sshs_model_hash": "", "modelspec.hash_sha256": "0x"}))
+    content = path.read_bytes()
+    wanted = hashlib.sha256(content[8 + int.from_bytes(content[:8], "little") :]).hexdigest()
+    assert data_hash(path) == wanted
+    found = read_header(path)["__metadata__"]
+    assert found == {"sshs_model_hash": wanted, "modelspec.hash_sha256": "0x" + wanted}
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 64, serialized(TENSORS, {})[:-5]])
+def test_damaged_file_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
+    """An empty, foreign or cut file is an AdapterError that names it."""
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(AdapterError, match=r"x\.safetensors cannot be read"):
+        read_header(path)
