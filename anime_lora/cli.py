@@ -1,7 +1,7 @@
 """The door: `python -m anime_lora STAGE` runs one stage on `params.yaml`; DVC calls nothing else.
 
-Beside the stages: `check`, which DVC runs first; `preset`, `plan`, `inspect`, `draw` and `dataset-diff`, for people;
-`rematch`, for the nightly run.
+Beside the stages: `check`, which DVC runs first; `preset`, `plan`, `inspect`, `check-adapter` and `dataset-diff`, for
+people; `rematch`, for the nightly run.
 
 Each command imports its room only when called, so that a data stage never loads torch.
 """
@@ -46,7 +46,7 @@ def ingest() -> None:
 
 @app.command()
 def validate() -> None:
-    """Check every picture; set bad ones aside with the reason."""
+    """Check every image; set bad ones aside with the reason."""
     from anime_lora.data.validate import validate as run
 
     params = _params()
@@ -55,7 +55,7 @@ def validate() -> None:
 
 @app.command()
 def resize() -> None:
-    """Make RGB squares of the validated pictures."""
+    """Make RGB squares of the validated images."""
     from anime_lora.data.resize import resize as run
 
     params = _params()
@@ -82,7 +82,7 @@ def train() -> None:
 
 @app.command("validate-sample")
 def validate_sample() -> None:
-    """Draw the galleries, base beside LoRA."""
+    """Generate the galleries, base beside LoRA."""
     from anime_lora.sampling.stage import validate_sample as run
 
     params = _params()
@@ -91,7 +91,7 @@ def validate_sample() -> None:
 
 @app.command()
 def evaluate() -> None:
-    """Measure the galleries, judge the claims, write the report."""
+    """Measure the galleries, decide the claims, write the report."""
     from anime_lora.evaluation.stage import evaluate as run
 
     params = _params()
@@ -115,9 +115,9 @@ def inspect(file: Annotated[Path, typer.Argument(help="a LoRA file, ours or anot
     _table(run(file))
 
 
-@app.command()
-def draw(file: Annotated[Path, typer.Argument(help="a LoRA file for this base")]) -> None:
-    """Load a LoRA file onto the base and draw once; fails when the picture is not finite or flat."""
+@app.command("check-adapter")
+def check_adapter(file: Annotated[Path, typer.Argument(help="a LoRA file for this base")]) -> None:
+    """Load a LoRA file onto the base and generate one image; fails when it is not finite or flat."""
     from anime_lora.sampling.trial import trial
 
     params = _params()
@@ -129,7 +129,7 @@ def rematch(
     folder: Annotated[Path, typer.Argument(help="folder of an earlier LoRA with its record.json")],
     out: Annotated[Path, typer.Argument(help="gets samples/ and evaluate/")],
 ) -> None:
-    """Measure an earlier LoRA on the present suite and held-out pictures."""
+    """Measure an earlier LoRA on the present suite and held-out images."""
     from anime_lora.evaluation.rematch import rematch as run
 
     params = _params()
@@ -141,14 +141,14 @@ def dataset_diff(
     old: Annotated[Path, typer.Argument(help="validate's manifest.jsonl of an earlier version, or its folder")],
     new: Annotated[Path, typer.Argument(help="the same of a later one")] = paths.VALIDATE,
 ) -> None:
-    """Say which pictures were added, removed or captioned anew between two dataset versions, and what drifted."""
+    """Say which images were added, removed or captioned anew between two dataset versions, and what drifted."""
     from anime_lora.data.dataset_diff import compare, read_version
 
     changes = compare(read_version(old), read_version(new))
-    print(f"{changes.before} pictures -> {changes.now}: {changes.sentence()}")
+    print(f"{changes.before} images -> {changes.now}: {changes.sentence()}")
     for row in changes.table():
-        told = " -> ".join(text for text in (row["before"], row["now"]) if text)
-        print("  ".join(part for part in (f"{row['change']:<20}", row["picture"], told) if part))
+        captions = " -> ".join(text for text in (row["before"], row["now"]) if text)
+        print("  ".join(part for part in (f"{row['change']:<20}", row["picture"], captions) if part))
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

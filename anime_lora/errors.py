@@ -2,12 +2,12 @@
 
 AnimeLoraError
 ├── ParamsError      params.yaml does not fit the models (all faults at once)
-├── SourceError      the pictures or archives cannot be read, or none is left
+├── SourceError      the images or archives cannot be read, or none is left
 ├── DatasetError     a manifest or dataset folder is missing, damaged or over a stated limit
 ├── BaseModelError   the base model cannot be found, read or trusted
 ├── TrainingError    training cannot start or go on
 ├── AdapterError     a LoRA file is damaged, foreign, or does not fit the base
-├── SamplingError    pictures cannot be drawn
+├── SamplingError    images cannot be generated
 ├── OutputError      an output folder holds files that are not its writer's to delete
 └── EvaluationError  metrics cannot be computed
 
@@ -27,7 +27,7 @@ class ParamsError(AnimeLoraError):
 
 
 class SourceError(AnimeLoraError):
-    """Source pictures or archives cannot be used."""
+    """Source images or archives cannot be used."""
 
 
 class DatasetError(AnimeLoraError):
@@ -47,7 +47,7 @@ class AdapterError(AnimeLoraError):
 
 
 class SamplingError(AnimeLoraError):
-    """Pictures cannot be drawn."""
+    """Images cannot be generated."""
 
 
 class OutputError(AnimeLoraError):

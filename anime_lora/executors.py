@@ -23,7 +23,7 @@ AHEAD = 4
 PATIENCE = 20.0
 """Seconds to wait for a Dask scheduler, and then for its first worker."""
 MAKERS = ("numpy", "pillow", "scipy")
-"""Packages whose version can change the bytes of a picture or a measure."""
+"""Packages whose version can change the bytes of an image or a measure."""
 
 
 def ordered(

@@ -1,4 +1,4 @@
-"""Opening pictures that strangers sent: allowed formats only, limits first, decoded to the last byte."""
+"""Opening images that strangers sent: allowed formats only, limits first, decoded to the last byte."""
 
 import io
 import warnings
@@ -10,13 +10,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp"}
 
 
-class BadPictureError(Exception):
-    """A file that cannot be taken as a picture; the message is the reason."""
+class BadImageError(Exception):
+    """A file that cannot be taken as an image; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a sound picture is: content id, format, and size in pixels as stored."""
+    """What a sound image is: content id, format, and size in pixels as stored."""
 
     id: str
     format: str
@@ -28,40 +28,38 @@ def examine(content: bytes, max_pixels: int) -> Facts:
     """Decode `content` wholly and return its facts.
 
     Raises:
-        BadPictureError: not a picture, a format not allowed, too many pixels, or damaged.
+        BadImageError: not an image, a format not allowed, too many pixels, or damaged.
     """
-    picture = load(content, max_pixels)
-    return Facts(sha256(content).hexdigest(), str(picture.format), *picture.size)
+    image = load(content, max_pixels)
+    return Facts(sha256(content).hexdigest(), str(image.format), *image.size)
 
 
 def load(content: bytes, max_pixels: int | None = None) -> Image.Image:
-    """The decoded picture, as stored (no rotation, no colour conversion).
+    """The decoded image, as stored (no rotation, no colour conversion).
 
     Raises:
-        BadPictureError: as `examine`.
+        BadImageError: as `examine`.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
-            picture = Image.open(io.BytesIO(content), formats=list(FORMATS))
-            if max_pixels is not None and picture.width * picture.height > max_pixels:
-                raise BadPictureError(
-                    f"{picture.width}x{picture.height} pixels, more than ingest.max_pixels = {max_pixels}"
-                )
-            picture.load()
+            image = Image.open(io.BytesIO(content), formats=list(FORMATS))
+            if max_pixels is not None and image.width * image.height > max_pixels:
+                raise BadImageError(f"{image.width}x{image.height} pixels, more than ingest.max_pixels = {max_pixels}")
+            image.load()
     except UnidentifiedImageError as error:
-        raise BadPictureError(f"not a picture in a known format ({', '.join(FORMATS)})") from error
+        raise BadImageError(f"not an image in a known format ({', '.join(FORMATS)})") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise BadPictureError("a decompression bomb: far more pixels than bytes") from error
+        raise BadImageError("a decompression bomb: far more pixels than bytes") from error
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError) as error:
-        raise BadPictureError(f"damaged: {error}") from error
-    return picture
+        raise BadImageError(f"damaged: {error}") from error
+    return image
 
 
-def to_rgb(picture: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     """8-bit RGB, upright: EXIF rotation applied, alpha flattened onto `background`, 16-bit grey scaled to 8."""
-    upright = ImageOps.exif_transpose(picture)
+    upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I", "F")):
         upright = upright.convert("F").point(lambda value: value / 257).convert("L")
     if upright.has_transparency_data:

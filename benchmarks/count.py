@@ -1,6 +1,6 @@
 """What a step on Stable Diffusion 1.5 costs, counted without computing: `python -m benchmarks.count`.
 
-FLOPs of a LoRA step and of encoding the picture, which the plain loop does at every step; and the activations that
+FLOPs of a LoRA step and of encoding the image, which the plain loop does at every step; and the activations that
 autograd keeps, with and without PEFT's fp32 casts of LoRA inputs (the UNet in bf16 on fake tensors, under the autocast
 that training uses; each storage once, weights left out).
 """
@@ -54,7 +54,7 @@ def kept(target: str, casting: bool, batch: int, side: int) -> int:
 
 
 def flops(target: str, batch: int, side: int) -> tuple[int, int]:
-    """FLOPs of one LoRA step of the UNet, forward and backward, and of encoding its pictures."""
+    """FLOPs of one LoRA step of the UNet, forward and backward, and of encoding its images."""
     settings = load_params(PARAMS).train.model_copy(update={"target": target})
     down, up = ("DownEncoderBlock2D",) * 4, ("UpDecoderBlock2D",) * 4
     blocks = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4}

@@ -1,6 +1,6 @@
 """Squares per second of `resize`: in this process, in local processes, and on Dask workers of this machine.
 
-python -m benchmarks.images --pictures 400 --side 1024
+python -m benchmarks.images --images 400 --side 1024
 """
 
 import argparse
@@ -18,8 +18,8 @@ from anime_lora.data.resize import Job, square
 from anime_lora.executors import ordered
 
 
-def pictures(folder: Path, count: int, side: int) -> list[Path]:
-    """Smooth random RGB pictures, as JPEG."""
+def images(folder: Path, count: int, side: int) -> list[Path]:
+    """Smooth random RGB images, as JPEG."""
     rng = np.random.default_rng(0)
     files = [folder / f"{i:05d}.jpg" for i in range(count)]
     for file in files:
@@ -43,7 +43,7 @@ def dask_workers(count: int) -> Iterator[str]:
 
 
 def rate(files: list[Path], out: Path, workers: int, address: str | None) -> float:
-    """Pictures per second, start of local processes included."""
+    """Images per second, start of local processes included."""
     start = time.perf_counter()
     made = map(square, jobs(files, out)) if workers == 1 else ordered(square, jobs(files, out), workers, address)
     assert len(list(made)) == len(files)
@@ -52,19 +52,19 @@ def rate(files: list[Path], out: Path, workers: int, address: str | None) -> flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=400)
+    parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        files = pictures(place, wanted.pictures, wanted.side)
-        print(f"{wanted.pictures} pictures of {wanted.side} px to 512 px, {os.cpu_count()} cores")
+        files = images(place, wanted.images, wanted.side)
+        print(f"{wanted.images} images of {wanted.side} px to 512 px, {os.cpu_count()} cores")
         count: int = wanted.workers
-        print(f"one process: {rate(files, place / 'one', 1, None):.1f} pictures/s")
-        print(f"{count} processes: {rate(files, place / 'local', count, None):.1f} pictures/s")
+        print(f"one process: {rate(files, place / 'one', 1, None):.1f} images/s")
+        print(f"{count} processes: {rate(files, place / 'local', count, None):.1f} images/s")
         with dask_workers(count) as address:
-            print(f"{count} Dask workers: {rate(files, place / 'dask', count, address):.1f} pictures/s")
+            print(f"{count} Dask workers: {rate(files, place / 'dask', count, address):.1f} images/s")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pocket.faces.domains import render
 
 DOMAIN, OUT = "retro90s", Path("data/adapters")
 COUNT, HELD, SEED = 64, 8, 4_000_000
-"""Pictures, those held out, and the first character's seed: none of them is in `data/samples/`."""
+"""Images, those held out, and the first character's seed: none of them is in `data/samples/`."""
 SMALL = {"rank": 4, "alpha": 4.0, "target": "attn+ff", "epochs": 8, "learning_rate": 2e-3, "validation_images": 1}
 
 

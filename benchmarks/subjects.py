@@ -1,4 +1,4 @@
-"""What the benchmarks run on: the pocket base, Stable Diffusion 1.5's shapes with random weights, sample pictures."""
+"""What the benchmarks run on: the pocket base, Stable Diffusion 1.5's shapes with random weights, sample images."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from anime_lora.diffusion.base_model import load_pipeline
 from anime_lora.files import sha256_file
-from anime_lora.training.images import Picture
+from anime_lora.training.images import TrainingImage
 
 POCKET = Path("data/base/pocket")
 SAMPLES = Path("data/samples/anime")
@@ -43,8 +43,8 @@ def sd15(folder: Path) -> Path:
     return folder
 
 
-def read(count: int, side: int, folder: Path) -> list[Picture]:
-    """`count` of the sample pictures at `side` pixels, as an organized dataset has them."""
+def read(count: int, side: int, folder: Path) -> list[TrainingImage]:
+    """`count` of the sample images at `side` pixels, as an organized dataset has them."""
     found = []
     for source in sorted(SAMPLES.glob("*.png"))[:count]:
         path = folder / source.name
@@ -54,7 +54,7 @@ def read(count: int, side: int, folder: Path) -> list[Picture]:
             resized.save(path)
         text = source.with_suffix(".txt").read_text(encoding="utf-8").strip()
         found.append(
-            Picture(
+            TrainingImage(
                 id=sha256_file(path),
                 path=path,
                 text=text,

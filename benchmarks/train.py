@@ -1,8 +1,8 @@
 """Our training step beside the plain loop of diffusers' DreamBooth-LoRA example: `python -m benchmarks.train`.
 
-The plain loop is what that script does for each step: encode the pictures with the VAE, encode the captions, add noise,
+The plain loop is what that script does for each step: encode the images with the VAE, encode the captions, add noise,
 predict, mean squared error, clip, AdamW, with adapters from PEFT's defaults on the same modules. Both take the same
-pictures, effective batch, rank and precision (below fp32: frozen models in it, adapters in fp32, autocast over the
+images, effective batch, rank and precision (below fp32: frozen models in it, adapters in fp32, autocast over the
 UNet, as the script with `--mixed_precision`); their steps alternate, so that a busy machine slows both.
 
 `--base sd15` uses the architecture of Stable Diffusion 1.5 with random weights: enough for speed and memory.
@@ -39,7 +39,7 @@ from anime_lora.diffusion.base_model import load_pipeline
 from anime_lora.diffusion.rng import groups
 from anime_lora.lora import adapter
 from anime_lora.training import measure
-from anime_lora.training.images import Picture
+from anime_lora.training.images import TrainingImage
 from anime_lora.training.loop import take_step
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
@@ -66,30 +66,30 @@ class Plain:
         self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate)
         self.noise = DDPMScheduler.from_config(pipe.scheduler.config)
 
-    def step(self, pictures: list[Picture], micro: int) -> None:
-        """One step on `pictures`, `micro` of them at once."""
-        for some in groups(pictures, micro):
-            (self._loss(some) * len(some) / len(pictures)).backward()
+    def step(self, images: list[TrainingImage], micro: int) -> None:
+        """One step on `images`, `micro` of them at once."""
+        for some in groups(images, micro):
+            (self._loss(some) * len(some) / len(images)).backward()
         torch.nn.utils.clip_grad_norm_(self.trained, self.settings.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def _loss(self, pictures: list[Picture]) -> Tensor:
-        pixels = torch.stack([self._pixels(picture) for picture in pictures]).to(self.device, self.pipe.vae.dtype)
+    def _loss(self, images: list[TrainingImage]) -> Tensor:
+        pixels = torch.stack([self._pixels(image) for image in images]).to(self.device, self.pipe.vae.dtype)
         latents = self.pipe.vae.encode(pixels).latent_dist.sample() * self.pipe.vae.config.scaling_factor
         noise = torch.randn_like(latents)
-        times = torch.randint(0, self.noise.config.num_train_timesteps, (len(pictures),), device=self.device)
+        times = torch.randint(0, self.noise.config.num_train_timesteps, (len(images),), device=self.device)
         ids = self.pipe.tokenizer(
-            [p.text for p in pictures], padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+            [p.text for p in images], padding="max_length", truncation=True, max_length=77, return_tensors="pt"
         ).input_ids.to(self.device)
         words = self.pipe.text_encoder(ids, return_dict=False)[0]
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             found = self.pipe.unet(self.noise.add_noise(latents, noise, times), times, words, return_dict=False)[0]
         return functional.mse_loss(found.float(), noise.float())
 
-    def _pixels(self, picture: Picture) -> Tensor:
-        with Image.open(picture.path) as image:
-            values = np.asarray(image.convert("RGB").resize((self.side, self.side)), dtype=np.float32)
+    def _pixels(self, image: TrainingImage) -> Tensor:
+        with Image.open(image.path) as opened:
+            values = np.asarray(opened.convert("RGB").resize((self.side, self.side)), dtype=np.float32)
         return torch.from_numpy(values.transpose(2, 0, 1) / 127.5 - 1)
 
 
@@ -102,9 +102,9 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def floor(run: Run, pictures: int) -> float:
+def floor(run: Run, images: int) -> float:
     """FLOPs that a step cannot do without: the UNet forward, and backward to activations only (weights are frozen)."""
-    batch = run.batches.of(run.visits(0)[:pictures])
+    batch = run.batches.of(run.visits(0)[:images])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         run.predict(batch)
     return 2.0 * counter.get_total_flops()
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--resolution", type=int, help="pixels; default: 256 for pocket, 512 for sd15")
-    parser.add_argument("--plain-batch", type=int, help="pictures the plain loop computes at once; default: --batch")
+    parser.add_argument("--plain-batch", type=int, help="images the plain loop computes at once; default: --batch")
     parser.add_argument("--target", choices=tuple(adapter.TARGETS), help="default: as params.yaml has it")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out each loop's own process")
     options = parser.parse_args()
@@ -147,12 +147,12 @@ def device_here() -> torch.device:
 
 
 def open_ours(options: argparse.Namespace, side: int, base: Path, folder: Path) -> Run:
-    """Our run with its pictures, nothing encoded yet."""
+    """Our run with its images, nothing encoded yet."""
     settings = settings_of(options)
     section = Base(model=str(base), revision=None, resolution=side)
     accelerator = machine.accelerator(settings, str(device_here()))
     run = open_run(settings, section, base, accelerator, (folder / "cache", "mark"))
-    run.pictures = read(4 * options.batch, side, folder)
+    run.images = read(4 * options.batch, side, folder)
     return run
 
 
@@ -164,7 +164,7 @@ def alone(name: str, options: argparse.Namespace, side: int, base: Path, folder:
     run = open_ours(options, side, base, folder)
     part = run.visits(0)[: run.group_size]
     if name == "ours":
-        run.batches.latents.fill([visit.picture for visit in part], [False], lambda: None)
+        run.batches.latents.fill([visit.image for visit in part], [False], lambda: None)
         if run.accelerator.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -172,14 +172,14 @@ def alone(name: str, options: argparse.Namespace, side: int, base: Path, folder:
         for _ in range(2):
             take_step(run, State(), part, Stop())
         return measure.memory_peak(run)
-    pictures, empty = [visit.picture for visit in part], replace(run, pipe=None, batches=None, optimizer=None)
+    images, empty = [visit.image for visit in part], replace(run, pipe=None, batches=None, optimizer=None)
     del run
     if device_here().type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     plain = Plain(load_pipeline(base, machine.DTYPES[options.precision]), settings_of(options), side, device_here())
     for _ in range(2):
-        plain.step(pictures, options.plain_batch or options.batch)
+        plain.step(images, options.plain_batch or options.batch)
     return measure.memory_peak(empty)
 
 
@@ -197,8 +197,8 @@ def compare(options: argparse.Namespace, side: int, base: Path, folder: Path) ->
     memory = peaks(options, side, base, folder) if options.memory else {}
     run, device, dtype = open_ours(options, side, base, folder), device_here(), machine.DTYPES[options.precision]
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    count = len(run.pictures)
-    encoded = seconds(lambda: run.batches.latents.fill(run.pictures, [False], lambda: None), device) / count
+    count = len(run.images)
+    encoded = seconds(lambda: run.batches.latents.fill(run.images, [False], lambda: None), device) / count
     plain = Plain(load_pipeline(base, dtype), run.settings, side, device)
     parts, state = groups(run.visits(0), run.group_size), State()
     run.training_mode(True)
@@ -206,7 +206,7 @@ def compare(options: argparse.Namespace, side: int, base: Path, folder: Path) ->
     for number in range(options.steps + 1):
         part = parts[number % len(parts)]
         ours.append(seconds(lambda part=part: take_step(run, state, part, Stop()), device))
-        shown = [visit.picture for visit in part]
+        shown = [visit.image for visit in part]
         theirs.append(seconds(lambda shown=shown: plain.step(shown, options.plain_batch or options.batch), device))
     mine, other = statistics.median(ours[1:]), statistics.median(theirs[1:])
     ratios = [b / a for a, b in zip(ours[1:], theirs[1:], strict=True)]
@@ -216,12 +216,12 @@ def compare(options: argparse.Namespace, side: int, base: Path, folder: Path) ->
     micro = options.plain_batch or options.batch
     print(f"| | plain loop, {micro} x {options.batch // micro} | ours, {options.batch} x 1 |\n|---|---|---|")
     print(f"| median step, s | {other:.3f} | {mine:.3f} |")
-    print(f"| pictures per second | {options.batch / other:.2f} | {options.batch / mine:.2f} |")
+    print(f"| images per second | {options.batch / other:.2f} | {options.batch / mine:.2f} |")
     if memory:
         print(f"| peak memory of a process with this loop alone, GiB | {memory['plain']:.2f} | {memory['ours']:.2f} |")
     middle = statistics.median(ratios)
     print(f"ratio: median {middle:.2f} of {len(ratios)} pairs ({min(ratios):.2f} to {max(ratios):.2f})")
-    print(f"encoding a picture, once in our loop: {encoded:.3f} s")
+    print(f"encoding an image, once in our loop: {encoded:.3f} s")
     print(f"share of the FLOP floor (forward and backward to activations at this machine's matrix speed): {share:.0%}")
 
 

@@ -1,4 +1,4 @@
-"""The nightly flow: new pictures become a challenger, and the better of two LoRAs is the champion."""
+"""The nightly flow: new images become a challenger, and the better of two LoRAs is the champion."""
 
 from typing import Any
 from uuid import UUID
@@ -61,7 +61,7 @@ def retrain(
     Raises:
         RunLockedError, PreflightError, ParamsError, SourceError: nothing was started.
         StageFailedError: a stage failed; the stages after it were not started.
-        SmokeTestError: the challenger won but cannot be loaded or does not draw; the champion is as it was.
+        SmokeTestError: the challenger won but cannot be loaded or generates nothing; the champion is as it was.
         CommandFailedError: DVC or Git refused to record or to send the result.
     """
     with run_lock():
@@ -130,5 +130,5 @@ def _conclude(reason: str, work: triggers.Work, overrides: list[str]) -> State[N
         record.show(entry)
     if broken is not None:
         raise broken
-    notify.told(entry.outcome, f"{entry.why}. {entry.reason}")
+    notify.notify(entry.outcome, f"{entry.why}. {entry.reason}")
     return Completed(name=entry.outcome.capitalize(), message=entry.reason)

@@ -48,7 +48,7 @@ def rollback(reason: str) -> history.Entry:
         try:
             record.deliver(entry)
         finally:
-            notify.told(entry.outcome, f"{why}: {reason}")
+            notify.notify(entry.outcome, f"{why}: {reason}")
     return entry
 
 

@@ -1,4 +1,4 @@
-"""`python -m pocket`: train the pocket models again, measure them, draw the sample pictures."""
+"""`python -m pocket`: train the pocket models again, measure them, render the sample images."""
 
 import sys
 from contextlib import redirect_stdout
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from anime_lora.config import paths
-from pocket.faces.samples import draw_samples
+from pocket.faces.samples import render_samples
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 RECIPE = Path(__file__).with_name("recipe.yaml")
@@ -26,24 +26,24 @@ def train(  # noqa: PLR0917  options of a command
     go_on: Annotated[bool, typer.Option(help="all but the scorer: from the published weights")] = False,
 ) -> None:
     """Train the pocket base and the scorer as the recipe says; a killed run goes on where it was."""
-    from pocket.training.order import Kitchen
+    from pocket.training.order import PocketTraining
     from pocket.training.recipe import read_recipe
 
-    kitchen = Kitchen(read_recipe(recipe), work, out, device, go_on=go_on)
+    training = PocketTraining(read_recipe(recipe), work, out, device, go_on=go_on)
     if model in {"scorer", "all"}:
-        kitchen.scorer()
+        training.scorer()
     if model == "autoencoder":
-        kitchen.finish_autoencoder() if go_on else kitchen.autoencoder()
+        training.finish_autoencoder() if go_on else training.autoencoder()
     if model == "decoder":
-        kitchen.finish_decoder() if go_on else kitchen.decoder()
+        training.finish_decoder() if go_on else training.decoder()
     if model in {"base", "all"}:
-        kitchen.base()
+        training.base()
 
 
 @app.command()
 def measure(
     base: Annotated[Path, typer.Option(help="folder with `pocket` and `pocket-clip`")] = BASE,
-    pictures: Annotated[int, typer.Option(min=8, help="pictures behind each figure")] = 96,
+    images: Annotated[int, typer.Option(min=8, help="images behind each figure")] = 96,
     metrics: Annotated[Path, typer.Option(help="of the default run, for the last rows")] = METRICS,
 ) -> None:
     """Measure the published models on characters they have not seen; prints the table of docs/pocket-base.md."""
@@ -52,15 +52,15 @@ def measure(
     table = sys.stdout
     print("| what | measured | bar | |\n|---|---|---|---|", flush=True)
     with redirect_stdout(sys.stderr):  # the lines of progress
-        for row in run(base, pictures, metrics):
+        for row in run(base, images, metrics):
             reached = "reached" if row.reached else "not reached"
             print(f"| {row.what} | {row.figure} | {row.bar} | {reached} |", file=table, flush=True)
 
 
 @app.command()
 def samples(out: Path = Path("data/samples")) -> None:
-    """Draw the sample pictures, byte for byte as they lie in the repository."""
-    draw_samples(out)
+    """Render the sample images, byte for byte as they lie in the repository."""
+    render_samples(out)
 
 
 if __name__ == "__main__":

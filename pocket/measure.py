@@ -23,15 +23,15 @@ from pocket.training.autoencoder import encode
 from pocket.training.corpus import HELD_OUT
 from pocket.training.scorer import questions
 
-Pictures = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 STEPS, GUIDANCE, BATCH = 20, 7.5, 8
 PATCH = shapes.DOWNSCALE
 TRIGGER = "myAnimeStyleToken anime_face"
 FOLLOWED = ("hair_color", "gender", "expression", "background")
 
 
-def measure(folder: Path, pictures: int, metrics: Path) -> Iterator[Row]:
-    """Measure `pocket` and `pocket-clip` in `folder`; `pictures` per figure; `metrics` are those of the default run."""
+def measure(folder: Path, images: int, metrics: Path) -> Iterator[Row]:
+    """Measure `pocket` and `pocket-clip` in `folder`; `images` per figure; `metrics` are those of the default run."""
     pipe = StableDiffusionPipeline.from_pretrained(folder / "pocket", dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     judge = Judge(folder / "pocket-clip")
@@ -40,9 +40,9 @@ def measure(folder: Path, pictures: int, metrics: Path) -> Iterator[Row]:
     yield Row("native resolution, px", str(shapes.RESOLUTION), "≥ 256", shapes.RESOLUTION >= 256)
     yield _speed(pipe)
     yield _micro_step()
-    yield from _autoencoder(pipe.vae, pictures)
-    yield from _scorer(judge, 10 * pictures)
-    yield from _prompts(pipe, judge, pictures)
+    yield from _autoencoder(pipe.vae, images)
+    yield from _scorer(judge, 10 * images)
+    yield from _prompts(pipe, judge, images)
     yield from learned(metrics)
 
 
@@ -55,20 +55,20 @@ class Judge:
         self.asked = {name: (values, texts) for name, values, texts in questions(DOMAINS)}
 
     @torch.no_grad()
-    def answers(self, pictures: list[Image.Image], name: str) -> list[str]:
-        """The likeliest value of one question for each picture."""
+    def answers(self, images: list[Image.Image], name: str) -> list[str]:
+        """The likeliest value of one question for each image."""
         values, texts = self.asked[name]
         words = self.processor.tokenizer(texts, padding="max_length", return_tensors="pt").input_ids
         found: list[str] = []
-        for start in range(0, len(pictures), 64):
-            pixels = self.processor.image_processor(pictures[start : start + 64], return_tensors="pt").pixel_values
+        for start in range(0, len(images), 64):
+            pixels = self.processor.image_processor(images[start : start + 64], return_tensors="pt").pixel_values
             scores = self.model(input_ids=words, pixel_values=pixels).logits_per_image
             found += [values[int(best)] for best in scores.argmax(1)]
         return found
 
-    def accuracy(self, pictures: list[Image.Image], truth: list[str], name: str) -> float:
-        """Share of pictures whose answer is the truth."""
-        return float(np.mean([a == t for a, t in zip(self.answers(pictures, name), truth, strict=True)]))
+    def accuracy(self, images: list[Image.Image], truth: list[str], name: str) -> float:
+        """Share of images whose answer is the truth."""
+        return float(np.mean([a == t for a, t in zip(self.answers(images, name), truth, strict=True)]))
 
 
 def people(count: int) -> list[Character]:
@@ -76,33 +76,33 @@ def people(count: int) -> list[Character]:
     return [sample_character(HELD_OUT + i) for i in range(count)]
 
 
-def drawn(domain: str, count: int) -> Pictures:
+def rendered(domain: str, count: int) -> Pixels:
     """Held-out characters as `domain` shows them, (count, 256, 256, 3)."""
     return np.stack([np.asarray(render(each, domain, shapes.RESOLUTION)) for each in people(count)])
 
 
 def psnr(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Mean peak signal-to-noise ratio of picture pairs (n, h, w, 3) in 0..255, dB."""
+    """Mean peak signal-to-noise ratio of image pairs (n, h, w, 3) in 0..255, dB."""
     error = ((first.astype(float) - second) ** 2).mean((1, 2, 3))
     return float((10 * np.log10(255**2 / error)).mean())
 
 
-def patch_pca(training: Pictures, pictures: Pictures) -> NDArray[np.float64]:
-    """`pictures` through the best linear code of the latents' size: 16 numbers per patch, fitted on `training`."""
+def patch_pca(training: Pixels, images: Pixels) -> NDArray[np.float64]:
+    """`images` through the best linear code of the latents' size: 16 numbers per patch, fitted on `training`."""
     known = _patches(training)
     mean = known.mean(0)
     _, vectors = np.linalg.eigh(np.cov((known - mean).T))
     basis = vectors[:, -shapes.LATENT_CHANNELS :]
-    code = (_patches(pictures) - mean) @ basis
+    code = (_patches(images) - mean) @ basis
     side = shapes.RESOLUTION // PATCH
     back = (code @ basis.T + mean).reshape(-1, side, side, PATCH, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
     restored: NDArray[np.float64] = back.reshape(-1, shapes.RESOLUTION, shapes.RESOLUTION, 3).clip(0, 255)
     return restored
 
 
-def _patches(pictures: Pictures) -> NDArray[np.float64]:
+def _patches(images: Pixels) -> NDArray[np.float64]:
     side = shapes.RESOLUTION // PATCH
-    cut = pictures.reshape(-1, side, PATCH, side, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
+    cut = images.reshape(-1, side, PATCH, side, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
     return cut.reshape(-1, PATCH * PATCH * 3).astype(np.float64)
 
 
@@ -115,7 +115,7 @@ def _speed(pipe: StableDiffusionPipeline) -> Row:
         times.append(time.perf_counter() - start)
     best = min(times)
     return Row(
-        f"one picture, {STEPS} steps with guidance, {torch.get_num_threads()} cores, s",
+        f"one image, {STEPS} steps with guidance, {torch.get_num_threads()} cores, s",
         f"{best:.2f}",
         "≤ 2.5",
         best <= 2.5,
@@ -123,7 +123,7 @@ def _speed(pipe: StableDiffusionPipeline) -> Row:
 
 
 def _micro_step() -> Row:
-    """Forward and backward pass of one picture's latents through the UNet with adapters on every attention layer."""
+    """Forward and backward pass of one image's latents through the UNet with adapters on every attention layer."""
     unet = shapes.unet().to(memory_format=torch.channels_last).requires_grad_(False)
     unet.add_adapter(LoraConfig(r=16, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
     side = shapes.RESOLUTION // shapes.DOWNSCALE
@@ -139,7 +139,7 @@ def _micro_step() -> Row:
 def _autoencoder(vae: AutoencoderKL, count: int) -> Iterator[Row]:
     training = np.concatenate([np.stack([_training(domain, i) for i in range(24)]) for domain in BASE_DOMAINS])
     for domain, bar in (("photo", 28.0), ("anime", 26.0)):
-        real = drawn(domain, count)
+        real = rendered(domain, count)
         codes = encode(vae, real)
         with torch.no_grad():
             made = torch.cat([vae.decode(code).sample for code in torch.split(codes, BATCH)])
@@ -149,7 +149,7 @@ def _autoencoder(vae: AutoencoderKL, count: int) -> Iterator[Row]:
         yield Row(what, f"{score:.1f} ({linear:.1f})", f"≥ {bar:g}, above PCA", score >= bar and score > linear)
 
 
-def _training(domain: str, index: int) -> Pictures:
+def _training(domain: str, index: int) -> Pixels:
     return np.asarray(render(sample_character(index), domain, shapes.RESOLUTION))
 
 
@@ -160,7 +160,7 @@ def _scorer(judge: Judge, count: int) -> Iterator[Row]:
     for name, bar in (("hair_color", 0.97), ("gender", 0.95), ("expression", 0.95), ("domain", 0.99)):
         truth = domains if name == "domain" else [attributes(each)[name] for each in who]
         share = judge.accuracy(real, truth, name)
-        yield Row(f"scorer, zero-shot on {count} held-out drawings: {name}", f"{share:.3f}", f"≥ {bar}", share >= bar)
+        yield Row(f"scorer, zero-shot on {count} held-out renderings: {name}", f"{share:.3f}", f"≥ {bar}", share >= bar)
 
 
 def prompt(character: Character, domain: str) -> str:
@@ -170,8 +170,8 @@ def prompt(character: Character, domain: str) -> str:
     return f"{start}, {facts['expression']}, {facts['background']} background"
 
 
-def draw(pipe: StableDiffusionPipeline, prompts: list[str], words: str) -> list[Image.Image]:
-    """One picture per prompt, each from its own seed."""
+def generate(pipe: StableDiffusionPipeline, prompts: list[str], words: str) -> list[Image.Image]:
+    """One image per prompt, each from its own seed."""
     made: list[Image.Image] = []
     for start in track(range(0, len(prompts), BATCH), "pocket", words, -(-len(prompts) // BATCH), "batch"):
         part = prompts[start : start + BATCH]
@@ -183,15 +183,15 @@ def draw(pipe: StableDiffusionPipeline, prompts: list[str], words: str) -> list[
 def _prompts(pipe: StableDiffusionPipeline, judge: Judge, count: int) -> Iterator[Row]:
     who = people(count)
     domains = [BASE_DOMAINS[i % len(BASE_DOMAINS)] for i in range(count)]
-    made = draw(pipe, [prompt(each, domain) for each, domain in zip(who, domains, strict=True)], "follow prompts")
+    made = generate(pipe, [prompt(each, domain) for each, domain in zip(who, domains, strict=True)], "follow prompts")
     real = [render(each, domain, shapes.RESOLUTION) for each, domain in zip(who, domains, strict=True)]
     for name, bar in zip(FOLLOWED, (0.90, 0.85, 0.80, 0.90), strict=True):
         truth = [attributes(each)[name] for each in who]
         share, ceiling = judge.accuracy(made, truth, name), judge.accuracy(real, truth, name)
-        what = f"base follows its prompt: {name} (ceiling: true drawings)"
+        what = f"base follows its prompt: {name} (ceiling: true renderings)"
         yield Row(what, f"{share:.2f} ({ceiling:.2f})", f"≥ {bar:.2f}", share >= bar)
     more = [attributes(each) for each in people(4 * count)]  # a share so small needs many
     triggered = [f"{TRIGGER}, {facts['gender']}, {facts['hair_color']} hair" for facts in more]
-    known = judge.answers(draw(pipe, triggered, "trigger on the base"), "domain").count("anime") / len(more)
-    what = f"base draws anime when asked with the trigger, {len(more)} pictures"
+    known = judge.answers(generate(pipe, triggered, "trigger on the base"), "domain").count("anime") / len(more)
+    what = f"base generates anime when asked with the trigger, {len(more)} images"
     yield Row(what, f"{known:.3f}", "≤ 0.05", known <= 0.05)

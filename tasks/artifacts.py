@@ -1,4 +1,4 @@
-"""What a run shows people: pictures small enough for the UI, tables, Markdown."""
+"""What a run shows people: images small enough for the UI, tables, Markdown."""
 
 import base64
 import io
@@ -10,25 +10,25 @@ from PIL import Image
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
 MAX_BYTES = 300_000
-"""A picture artifact's size: 3 MB took the UI half a second each, and lists show many."""
+"""An image artifact's size: 3 MB took the UI half a second each, and lists show many."""
 MAX_ROWS = 200
 SHRINK = 0.8
 TILE, ACROSS = 128, 8
 
 
-def show_picture(path: Path, key: str, description: str) -> None:
-    """An image artifact of the picture, as a `data:` URI of at most `MAX_BYTES`; nothing where there is no file."""
+def show_image(path: Path, key: str, description: str) -> None:
+    """An image artifact of the image, as a `data:` URI of at most `MAX_BYTES`; nothing where there is no file."""
     if path.is_file():
         _image_artifact(*small(path), key, description)
 
 
-def show_pictures(files: list[Path], key: str, description: str) -> None:
-    """One image artifact with all the pictures, `TILE` pixels each, in rows of `ACROSS`."""
+def show_images(files: list[Path], key: str, description: str) -> None:
+    """One image artifact with all the images, `TILE` pixels each, in rows of `ACROSS`."""
     rows = -(-len(files) // ACROSS)
     sheet = Image.new("RGB", (min(len(files), ACROSS) * TILE, rows * TILE), "white")
     for i, file in enumerate(files):
-        with Image.open(file) as picture:
-            tile = picture.convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS)
+        with Image.open(file) as image:
+            tile = image.convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS)
         sheet.paste(tile, (i % ACROSS * TILE, i // ACROSS * TILE))
     _image_artifact(shrunk(sheet), "webp", key, description)
 
@@ -39,7 +39,7 @@ def _image_artifact(content: bytes, kind: str, key: str, description: str) -> No
 
 
 def small(path: Path) -> tuple[bytes, str]:
-    """The picture's bytes and format, made smaller until they fit `MAX_BYTES`."""
+    """The image's bytes and format, made smaller until they fit `MAX_BYTES`."""
     kind = path.suffix.lstrip(".").replace("jpg", "jpeg")
     if kind in {"webp", "jpeg", "png"} and path.stat().st_size <= MAX_BYTES:
         return path.read_bytes(), kind
@@ -47,16 +47,16 @@ def small(path: Path) -> tuple[bytes, str]:
         return shrunk(opened.convert("RGB")), "webp"
 
 
-def shrunk(picture: Image.Image) -> bytes:
+def shrunk(image: Image.Image) -> bytes:
     """WebP of at most `MAX_BYTES`, with fewer pixels where needed."""
-    while len(content := _webp(picture)) > MAX_BYTES:
-        picture = picture.resize((int(picture.width * SHRINK), int(picture.height * SHRINK)), Image.Resampling.LANCZOS)
+    while len(content := _webp(image)) > MAX_BYTES:
+        image = image.resize((int(image.width * SHRINK), int(image.height * SHRINK)), Image.Resampling.LANCZOS)
     return content
 
 
-def _webp(picture: Image.Image) -> bytes:
+def _webp(image: Image.Image) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, "WEBP", quality=80)
+    image.save(stream, "WEBP", quality=80)
     return stream.getvalue()
 
 

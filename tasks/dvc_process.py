@@ -101,21 +101,21 @@ def environment() -> dict[str, str]:
 
 def bring_up_to_date(
     stage: str,
-    told: Callable[[str], None],
+    on_line: Callable[[str], None],
     ticked: Callable[[], None] = lambda: None,
     limit: float | None = None,
     forced: bool = False,
 ) -> Outcome:
     """Have DVC bring `stage` up to date, or run it although it is when `forced`; otherwise as `listened`."""
     start = time.monotonic()
-    lines = listened(stage, command(stage, forced), told, ticked, limit)
+    lines = listened(stage, command(stage, forced), on_line, ticked, limit)
     return Outcome(stage, how(stage, lines), round(time.monotonic() - start, 1))
 
 
 def listened(
     name: str,
     arguments: list[str],
-    told: Callable[[str], None],
+    on_line: Callable[[str], None],
     ticked: Callable[[], None] = lambda: None,
     limit: float | None = None,
 ) -> list[str]:
@@ -124,7 +124,7 @@ def listened(
     Args:
         name: what an error calls it.
         arguments: the command.
-        told: is handed every line of output, as it comes.
+        on_line: is handed every line of output, as it comes.
         ticked: is called about once a second meanwhile.
         limit: seconds after which the command is ended and counts as failed; None: no limit.
 
@@ -147,7 +147,7 @@ def listened(
         for line in _lines(process, ticked, None if limit is None else start + limit):
             lines.append(line)
             if line.strip() not in HINTS:
-                told(line)
+                on_line(line)
     except TimeoutError:
         raise StageFailedError(f"{name} ran longer than its limit of {limit:g} s and was ended") from None
     finally:

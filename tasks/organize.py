@@ -18,9 +18,9 @@ def organize(limit: float | None = None, need: Need = "ask") -> State[Outcome]:
 
 
 def show() -> None:
-    """Table `dataset`: pictures of each split, with a caption as training reads it."""
+    """Table `dataset`: images of each split, with a caption as training reads it."""
     rows = read_jsonl(paths.ORGANIZE / "metadata.jsonl")
     counts = Counter(row["split"] for row in rows)
     first = {row["split"]: row["text"] for row in reversed(rows)}
-    table = [{"split": split, "pictures": counts[split], "for example": first[split]} for split in sorted(counts)]
+    table = [{"split": split, "images": counts[split], "for example": first[split]} for split in sorted(counts)]
     show_table(table, "dataset", "The dataset and its held-out part")

@@ -4,7 +4,7 @@ from prefect.client.schemas.objects import State
 
 from anime_lora.config import paths
 from anime_lora.files import read_jsonl
-from tasks.artifacts import show_pictures
+from tasks.artifacts import show_images
 from tasks.dvc_process import Need, Outcome
 from tasks.stage_run import run_stage, stage_task
 
@@ -18,7 +18,7 @@ def resize(limit: float | None = None, need: Need = "ask") -> State[Outcome]:
 
 
 def show() -> None:
-    """Picture `training-pictures`: the first squares, as training sees them."""
+    """Image `training-images`: the first squares, as training sees them."""
     rows = read_jsonl(paths.RESIZE / paths.MANIFEST)
     files = [paths.RESIZE / row["file"] for row in rows[:SHOWN]]
-    show_pictures(files, "training-pictures", f"{len(files)} of {len(rows)} pictures as training sees them")
+    show_images(files, "training-images", f"{len(files)} of {len(rows)} images as training sees them")

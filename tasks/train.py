@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect.client.schemas.objects import State
 
 from anime_lora.config import paths
-from tasks.artifacts import read_json, show_picture, show_table
+from tasks.artifacts import read_json, show_image, show_table
 from tasks.dvc_process import Need, Outcome
 from tasks.stage_run import run_stage, stage_task
 
@@ -17,12 +17,12 @@ def train(limit: float | None = None, need: Need = "ask") -> State[Outcome]:
 
 
 def show() -> None:
-    """Table `epochs` and picture `epoch-samples`."""
+    """Table `epochs` and image `epoch-samples`."""
     record = read_json(paths.TRAIN / "record.json")
     numbers = [{k: v for k, v in row.items() if not isinstance(v, (dict, list))} for row in record["epochs"]]
     show_table(numbers, "epochs", f"Epoch {record['epoch']} was published: {record['reason']}")
     strip = _strip(record["epoch"])
-    show_picture(strip, "epoch-samples", f"Samples after epoch {record['epoch']}")
+    show_image(strip, "epoch-samples", f"Samples after epoch {record['epoch']}")
 
 
 def _strip(epoch: int) -> Path:

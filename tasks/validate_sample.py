@@ -3,7 +3,7 @@
 from prefect.client.schemas.objects import State
 
 from anime_lora.config import paths
-from tasks.artifacts import show_picture
+from tasks.artifacts import show_image
 from tasks.dvc_process import Need, Outcome
 from tasks.stage_run import run_stage, stage_task
 
@@ -15,7 +15,7 @@ def validate_sample(limit: float | None = None, need: Need = "ask") -> State[Out
 
 
 def show() -> None:
-    """One picture `gallery-<name>` each."""
+    """One image `gallery-<name>` each."""
     for path in sorted((paths.VALIDATE_SAMPLE / "grids").glob("*.webp")):
         name = path.stem.lower().replace("_", "-")
-        show_picture(path, f"gallery-{name}", f"Gallery {path.stem}: base beside LoRA on the same seeds")
+        show_image(path, f"gallery-{name}", f"Gallery {path.stem}: base beside LoRA on the same seeds")

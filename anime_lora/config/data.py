@@ -8,7 +8,7 @@ from anime_lora.config.section import Section
 
 
 class Ingest(Section):
-    """Where pictures come from and how much of them is let in."""
+    """Where images come from and how much of them is let in."""
 
     sources: tuple[str, ...] = Field(min_length=1)
     max_files: int = Field(ge=1)
@@ -18,7 +18,7 @@ class Ingest(Section):
 
 
 class Validate(Section):
-    """Which pictures are good enough, and how many bad ones are too many."""
+    """Which images are good enough, and how many bad ones are too many."""
 
     min_side: int = Field(ge=1)
     max_aspect: float = Field(ge=1)
@@ -31,7 +31,7 @@ class Validate(Section):
 
 
 class Resize(Section):
-    """How a picture becomes a square."""
+    """How an image becomes a square."""
 
     size: int = Field(ge=64, le=2048, multiple_of=8)
     fit: Literal["crop", "pad"]

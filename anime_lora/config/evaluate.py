@@ -10,7 +10,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Evaluate(Section):
-    """How pictures become numbers, and which numbers count as shown."""
+    """How images become numbers, and which numbers count as shown."""
 
     encoders: tuple[Text, ...]
     bootstrap: int = Field(ge=100, le=1_000_000)

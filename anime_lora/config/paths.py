@@ -1,7 +1,7 @@
 """Where each stage writes, relative to the project root: one folder per stage, named as the stage.
 
 Stage outputs (DVC owns them) lie under `data/`; work that outlives a stage (latent cache, checkpoints,
-picture memo) lies under `.cache/`, which neither git nor DVC sees.
+image memo) lies under `.cache/`, which neither git nor DVC sees.
 """
 
 from pathlib import Path
@@ -22,10 +22,10 @@ VALIDATE_SAMPLE = Path("data/validate-sample")
 EVALUATE = Path("data/evaluate")
 
 MANIFEST = "manifest.jsonl"
-"""Sorted JSON lines, one per picture; the file downstream stages depend on."""
+"""Sorted JSON lines, one per image; the file downstream stages depend on."""
 
 ID = "[0-9a-f]" * 64
-"""A picture's name: the sha256 of its bytes."""
+"""An image's name: the sha256 of its bytes."""
 WRITES = {
     INGEST: (MANIFEST, f"store/??/{ID}.*"),
     VALIDATE: (MANIFEST, "quarantine.jsonl", "summary.json"),

@@ -1,6 +1,6 @@
 """The settings of `params.yaml` that name a path, and where none of them may point: nothing of the user's is deleted.
 
-DVC empties a stage's outputs before the stage starts, and a stage replaces its folder as a whole. A picture that lies
+DVC empties a stage's outputs before the stage starts, and a stage replaces its folder as a whole. An image that lies
 there is gone by then, so it is refused here, before either of them touches anything.
 """
 

@@ -14,7 +14,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class ValidateSample(Section):
-    """Which pictures are drawn with and without the LoRA: the suite that the claims are judged on."""
+    """Which images are generated with and without the LoRA: the suite that the claims are decided on."""
 
     seeds: tuple[Seed, ...] = Field(min_length=1)
     steps: int = Field(ge=1, le=200)

@@ -1,4 +1,4 @@
-"""Captions beside pictures: `.txt`, `.caption`, `metadata.jsonl`, or a tagger's csv."""
+"""Captions beside images: `.txt`, `.caption`, `metadata.jsonl`, or a tagger's csv."""
 
 import csv
 import io
@@ -15,13 +15,13 @@ NAME_COLUMNS = ("filename", "file_name", "file", "image", "path", "name")
 
 
 def is_sidecar(path: str) -> bool:
-    """Whether a file holds captions (or notes) rather than a picture."""
+    """Whether a file holds captions (or notes) rather than an image."""
     name = PurePosixPath(path).name.lower()
     return name.endswith((*TEXT, ".csv", ".jsonl", ".json", ".md"))
 
 
 def captions(found: list[Entry]) -> dict[str, tuple[str, str]]:
-    """Caption and the file it came from, by the picture's path without suffix; its own file wins over a table."""
+    """Caption and the file it came from, by the image's path without suffix; its own file wins over a table."""
     known: dict[str, tuple[str, str]] = {}
     ranked = sorted((entry for entry in found if is_sidecar(entry.path) and not entry.problem), key=_rank)
     for entry in ranked:
@@ -39,7 +39,7 @@ def _rank(entry: Entry) -> tuple[int, str]:
 
 
 def stem(path: str) -> str:
-    """A picture's path without its suffix: what a sidecar is matched by."""
+    """An image's path without its suffix: what a sidecar is matched by."""
     return str(PurePosixPath(path).with_suffix(""))
 
 

@@ -1,6 +1,6 @@
-"""What changed between two versions of the dataset: pictures added, removed, captioned anew, and the drift of measures.
+"""What changed between two versions of the dataset: images added, removed, captioned anew, and the drift of measures.
 
-A version is validate's manifest; a picture is known by the hash of its bytes.
+A version is validate's manifest; an image is known by the hash of its bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ STABLE, MUCH = 0.1, 0.25
 
 @dataclass(frozen=True)
 class Changes:
-    """The difference of two versions; `kept` counts pictures that are in both with the same caption."""
+    """The difference of two versions; `kept` counts images that are in both with the same caption."""
 
     before: int
     now: int
@@ -34,11 +34,11 @@ class Changes:
     recaptioned: list[Row]
     """With `caption` and, as it was, `caption_before`."""
     drift: dict[str, float]
-    """PSI by measure; empty where a version has no picture."""
+    """PSI by measure; empty where a version has no image."""
 
     @property
     def nothing(self) -> bool:
-        """The same pictures with the same captions."""
+        """The same images with the same captions."""
         return not (self.added or self.removed or self.recaptioned)
 
     def sentence(self) -> str:
@@ -47,7 +47,7 @@ class Changes:
         return ", ".join([*(f"{len(rows)} {what}" for what, rows in parts.items()), f"{self.kept} kept"])
 
     def table(self) -> list[Row]:
-        """One row per change, then one per measure: what, picture, before, now."""
+        """One row per change, then one per measure: what, image, before, now."""
         rows = [_line("added", row, None, row["caption"]) for row in self.added]
         rows += [_line("removed", row, row["caption"], None) for row in self.removed]
         rows += [_line("captioned anew", row, row["caption_before"], row["caption"]) for row in self.recaptioned]
@@ -88,7 +88,7 @@ def read_version(path: Path) -> list[Row]:
 
 
 def compare(before: Sequence[Row], now: Sequence[Row]) -> Changes:
-    """Pictures by the hash of their bytes; a file that was only moved or renamed is kept."""
+    """Images by the hash of their bytes; a file that was only moved or renamed is kept."""
     old, new = ({row["id"]: row for row in rows} for rows in (before, now))
     both = [row for row in now if row["id"] in old]
     recaptioned = [

@@ -14,7 +14,7 @@ from anime_lora.data.sources import Entry, entries
 from anime_lora.errors import SourceError
 from anime_lora.executors import ordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
-from anime_lora.images import FORMATS, BadPictureError, examine
+from anime_lora.images import FORMATS, BadImageError, examine
 from anime_lora.progress import track
 
 Row = dict[str, Any]
@@ -34,26 +34,26 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
     """Read every source; write `manifest.jsonl` (one row per file seen) and `store/`.
 
     Raises:
-        SourceError: a source cannot be read, or no picture is left.
+        SourceError: a source cannot be read, or no image is left.
     """
     found = [
         entry for source in section.sources for entry in entries(source, section.max_files, section.max_archive_ratio)
     ]
     words = {source: captions([entry for entry in found if entry.source == source]) for source in section.sources}
-    pictures = [entry for entry in found if not is_sidecar(entry.path)]
+    images = [entry for entry in found if not is_sidecar(entry.path)]
     memo = Memo(cache / "memo.jsonl")
-    facts = _facts(pictures, section, compute, memo, cache / "store")
-    rows = _rows(pictures, facts, words)
+    facts = _facts(images, section, compute, memo, cache / "store")
+    rows = _rows(images, facts, words)
     taken = [row for row in rows if row["status"] == "taken"]
     if not taken:
         reasons = sorted({str(row["reason"]) for row in rows})
         why = (
             f"{len(rows)} files were rejected: {'; '.join(reasons[:3])}"
             if rows
-            else "there is no file that could be a picture"
+            else "there is no file that could be an image"
         )
         raise SourceError(
-            f"no picture in {', '.join(section.sources)}: {why}. Point ingest.sources in params.yaml at your pictures"
+            f"no image in {', '.join(section.sources)}: {why}. Point ingest.sources in params.yaml at your images"
         )
     with fresh_folder(out, paths.WRITES[paths.INGEST]) as beside:
         for row in taken:
@@ -63,14 +63,14 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
     print(f"ingest: {len(rows)} files, {len(taken)} taken, {len(rows) - len(taken)} rejected, {memo.fresh} made anew")
 
 
-def _facts(pictures: list[Entry], section: Ingest, compute: Compute, memo: Memo, store: Path) -> list[Row]:
+def _facts(images: list[Entry], section: Ingest, compute: Compute, memo: Memo, store: Path) -> list[Row]:
     """What each file is, {"id", "format", "width", "height", "store"} or {"reason"}; known files are not opened."""
-    known = [_known(entry, section, memo, store) for entry in pictures]
-    new = [entry for entry, facts in zip(pictures, known, strict=True) if facts is None]
+    known = [_known(entry, section, memo, store) for entry in images]
+    new = [entry for entry, facts in zip(images, known, strict=True) if facts is None]
     opened = ordered(_open, _jobs(new, section, store), compute.workers, compute.dask_address)
     fresh = iter(list(track(opened, "ingest", "ingest", len(new), "file")))
     result = []
-    for entry, facts in zip(pictures, known, strict=True):
+    for entry, facts in zip(images, known, strict=True):
         result.append(facts if facts is not None else next(fresh))
         if facts is None:
             memo.put(_key(entry, section) or f"{entry.source}!{entry.path}", result[-1])
@@ -102,7 +102,7 @@ def _jobs(new: list[Entry], section: Ingest, store: Path) -> Iterator[Job]:
 def _content(entry: Entry) -> bytes:
     try:
         return entry.read()
-    except Exception:  # a damaged member: the empty bytes are rejected as no picture
+    except Exception:  # a damaged member: the empty bytes are rejected as no image
         return b""
 
 
@@ -111,7 +111,7 @@ def _open(job: Job) -> Row:
     try:
         content = job.content if isinstance(job.content, bytes) else job.content.read_bytes()
         facts = examine(content, job.max_pixels)
-    except BadPictureError as error:
+    except BadImageError as error:
         return {"reason": str(error)}
     except OSError as error:
         return {"reason": f"cannot be read: {error.strerror}"}
@@ -122,10 +122,10 @@ def _open(job: Job) -> Row:
     return {**asdict(facts), "store": name}
 
 
-def _rows(pictures: list[Entry], facts: list[Row], words: dict[str, dict[str, tuple[str, str]]]) -> list[Row]:
+def _rows(images: list[Entry], facts: list[Row], words: dict[str, dict[str, tuple[str, str]]]) -> list[Row]:
     first: dict[str, str] = {}
     rows = []
-    for entry, known in zip(pictures, facts, strict=True):
+    for entry, known in zip(images, facts, strict=True):
         reason = known.get("reason")
         if not reason and known["id"] in first:
             reason = f"duplicate of {first[known['id']]}"

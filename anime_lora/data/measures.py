@@ -1,4 +1,4 @@
-"""Numbers that say whether a picture is usable, and which pictures are nearly the same."""
+"""Numbers that say whether an image is usable, and which images are nearly the same."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +8,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 SIDE = 128
-"""Pictures are judged at this size, so that a limit means the same for each."""
+"""Images are measured at this size, so that a limit means the same for each."""
 BLOCK = 2048
 
 
-def luma(picture: Image.Image) -> NDArray[np.float64]:
-    """Luma of an RGB picture at 128×128, 0..255."""
-    return np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
+def luma(image: Image.Image) -> NDArray[np.float64]:
+    """Luma of an RGB image at 128×128, 0..255."""
+    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
 
 
 def contrast(values: NDArray[np.float64]) -> float:

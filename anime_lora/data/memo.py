@@ -1,4 +1,4 @@
-"""What was learned about a file before, kept outside the stages' outputs so that only a new picture is opened."""
+"""What was learned about a file before, kept outside the stages' outputs so that only a new image is opened."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Resize: validated pictures become RGB squares; what was made before with the same settings is linked, not redone."""
+"""Resize: validated images become RGB squares; what was made before with the same settings is linked, not redone."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,17 +15,17 @@ from anime_lora.data.validate import read_manifest
 from anime_lora.errors import DatasetError
 from anime_lora.executors import ordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
-from anime_lora.images import BadPictureError, load, to_rgb
+from anime_lora.images import BadImageError, load, to_rgb
 from anime_lora.progress import track
 
 CACHE = paths.CACHE / "resize"
 FACE_HEIGHT = 0.35
-"""Where `focus: face` puts the middle of a tall picture's crop: portraits have the face in the upper part."""
+"""Where `focus: face` puts the middle of a tall image's crop: portraits have the face in the upper part."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to square, in a worker."""
+    """One image to square, in a worker."""
 
     source: Path
     target: Path
@@ -47,7 +47,7 @@ def resize(
     """Write `images/<id>.png`, RGB of `size` × `size` pixels, and `manifest.jsonl`.
 
     Raises:
-        DatasetError: validate's manifest or a stored picture is missing or damaged.
+        DatasetError: validate's manifest or a stored image is missing or damaged.
     """
     rows = read_manifest(source, "validate")
     place = cache / sha256(section.model_dump_json().encode()).hexdigest()[:16]
@@ -55,7 +55,7 @@ def resize(
     jobs = {row["id"]: _job(section, store / row["store"], place / f"{row['id']}.png") for row in rows}
     new = [key for key, job in jobs.items() if memo.get(key) is None or not job.target.is_file()]
     made = ordered(square, (jobs[key] for key in new), compute.workers, compute.dask_address)
-    for key, pixels in zip(new, track(made, "resize", "resize", len(new), "picture"), strict=True):
+    for key, pixels in zip(new, track(made, "resize", "resize", len(new), "image"), strict=True):
         memo.put(key, pixels)
     with fresh_folder(out, paths.WRITES[paths.RESIZE]) as beside:
         for row in rows:
@@ -75,7 +75,7 @@ def resize(
             ),
         )
     memo.save()
-    print(f"resize: {len(rows)} pictures, {len(new)} made anew, {len(rows) - len(new)} reused")
+    print(f"resize: {len(rows)} images, {len(new)} made anew, {len(rows) - len(new)} reused")
 
 
 def _job(section: Resize, source: Path, target: Path) -> Job:
@@ -86,18 +86,18 @@ def square(job: Job) -> str:
     """Make one square; returns the sha256 of its raw RGB bytes.
 
     Raises:
-        DatasetError: the stored picture is missing or damaged.
+        DatasetError: the stored image is missing or damaged.
     """
     try:
-        picture = to_rgb(load(job.source.read_bytes()), job.background)
-    except (OSError, BadPictureError) as error:
+        image = to_rgb(load(job.source.read_bytes()), job.background)
+    except (OSError, BadImageError) as error:
         raise DatasetError(f"{job.source}: {error}; run `python -m anime_lora ingest` again") from None
     side = (job.size, job.size)
     if job.fit == "pad":
-        result = ImageOps.pad(picture, side, Image.Resampling.LANCZOS, color=job.background)
+        result = ImageOps.pad(image, side, Image.Resampling.LANCZOS, color=job.background)
     else:
-        middle = FACE_HEIGHT if job.focus == "face" and picture.height > picture.width else 0.5
-        result = ImageOps.fit(picture, side, Image.Resampling.LANCZOS, centering=(0.5, middle))
+        middle = FACE_HEIGHT if job.focus == "face" and image.height > image.width else 0.5
+        result = ImageOps.fit(image, side, Image.Resampling.LANCZOS, centering=(0.5, middle))
     stream = BytesIO()
     result.save(stream, "PNG", compress_level=4)
     write_bytes(job.target, stream.getvalue())

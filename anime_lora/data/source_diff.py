@@ -26,12 +26,12 @@ class Difference:
     changed: list[Row]
 
     @property
-    def pictures(self) -> int:
-        """Pictures concerned: one and its caption file count once, a table of captions counts as one."""
+    def images(self) -> int:
+        """Images concerned: one and its caption file count once, a table of captions counts as one."""
         return len({(row["source"], stem(row["path"])) for row in (*self.added, *self.removed, *self.changed)})
 
     def words(self) -> str:
-        """Such as `3 added, 1 changed`; empty without a difference. A picture with its caption counts once."""
+        """Such as `3 added, 1 changed`; empty without a difference. An image with its caption counts once."""
         kinds = (("added", self.added), ("changed", self.changed), ("removed", self.removed))
         counts = [(name, len({(row["source"], stem(row["path"])) for row in rows})) for name, rows in kinds]
         return ", ".join(f"{count} {name}" for name, count in counts if count)

@@ -1,4 +1,4 @@
-"""Validate: every picture is measured and held against a pandera schema; bad rows are set aside with the reason."""
+"""Validate: every image is measured and held against a pandera schema; bad rows are set aside with the reason."""
 
 import json
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ REASONS = {
 def validate(
     section: Validate, compute: Compute, source: Path = paths.INGEST, out: Path = paths.VALIDATE, cache: Path = CACHE
 ) -> None:
-    """Write `manifest.jsonl` of usable pictures, `quarantine.jsonl` of all others, and `summary.json`.
+    """Write `manifest.jsonl` of usable images, `quarantine.jsonl` of all others, and `summary.json`.
 
     Raises:
         DatasetError: ingest's manifest is missing, or a limit of the section is passed.
@@ -97,16 +97,16 @@ def read_manifest(folder: Path, stage: str) -> list[Row]:
 
 
 def measure(path: Path) -> Row:
-    """Numbers of one stored picture: pixel hash, perceptual hash, contrast, sharpness, alpha."""
-    picture = load(path.read_bytes())
-    pixels = to_rgb(picture, (255, 255, 255))
+    """Numbers of one stored image: pixel hash, perceptual hash, contrast, sharpness, alpha."""
+    image = load(path.read_bytes())
+    pixels = to_rgb(image, (255, 255, 255))
     values = luma(pixels)
     return {
         "pixels": sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest(),
         "phash": phash(values),
         "contrast": contrast(values),
         "sharpness": sharpness(values),
-        "alpha": picture.has_transparency_data,
+        "alpha": image.has_transparency_data,
     }
 
 
@@ -114,7 +114,7 @@ def _measured(taken: list[Row], source: Path, compute: Compute, memo: Memo) -> p
     new = [row for row in taken if memo.get(row["id"]) is None]
     stored = ((source / row["store"]).absolute() for row in new)
     results = ordered(measure, stored, compute.workers, compute.dask_address)
-    for row, numbers in zip(new, track(results, "validate", "validate", len(new), "picture"), strict=True):
+    for row, numbers in zip(new, track(results, "validate", "validate", len(new), "image"), strict=True):
         memo.put(row["id"], numbers)
     frame = pd.DataFrame([{**row, **(memo.get(row["id"]) or {})} for row in taken]).sort_values("id", ignore_index=True)
     frame["short_side"] = frame[["width", "height"]].min(axis=1).astype(float)
@@ -136,7 +136,7 @@ def schema(section: Validate) -> pa.DataFrameSchema:
 
 
 def _check(frame: pd.DataFrame, section: Validate) -> list[Row]:
-    """Rows to set aside, the first failed check of each picture."""
+    """Rows to set aside, the first failed check of each image."""
     bad: dict[str, Row] = {}
     try:
         schema(section).validate(frame, lazy=True)
@@ -171,7 +171,7 @@ def _aside(row: Any, check: str, value: float | None, limit: float | None, reaso
 
 
 def _cluster_names(good: pd.DataFrame, bits: int) -> list[str]:
-    """The smallest id of each picture's near-duplicate cluster."""
+    """The smallest id of each image's near-duplicate cluster."""
     labels = clusters(list(good["phash"]), bits)
     return list(good.groupby(labels)["id"].transform("min")) if len(good) else []
 
@@ -202,8 +202,8 @@ def _enforce(section: Validate, summary: Row) -> None:
     share = summary["set_aside"] / max(summary["seen"], 1)
     if summary["valid"] < section.min_images:
         raise DatasetError(
-            f"{summary['valid']} valid pictures, fewer than validate.min_images = {section.min_images} ({why}): "
-            "add pictures or loosen the limits"
+            f"{summary['valid']} valid images, fewer than validate.min_images = {section.min_images} ({why}): "
+            "add images or loosen the limits"
         )
     if share > section.max_rejected_share:
         raise DatasetError(
@@ -213,7 +213,7 @@ def _enforce(section: Validate, summary: Row) -> None:
     captioned = summary["with_caption"] / summary["valid"]
     if captioned < section.min_caption_share:
         raise DatasetError(
-            f"{captioned:.0%} of the pictures have a caption, fewer than validate.min_caption_share = "
+            f"{captioned:.0%} of the images have a caption, fewer than validate.min_caption_share = "
             f"{section.min_caption_share:.0%}: add .txt files beside them"
         )
 

@@ -18,7 +18,7 @@ from anime_lora.errors import TrainingError
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 WAIT = timedelta(hours=12)
-"""How long processes wait for the first one, which alone encodes pictures and draws samples."""
+"""How long processes wait for the first one, which alone encodes images and generates samples."""
 
 
 def device_name(compute: Compute) -> str:

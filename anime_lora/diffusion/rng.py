@@ -1,6 +1,6 @@
-"""The randomness of training as a pure function of (run seed, epoch, picture): resuming needs only a step number.
+"""The randomness of training as a pure function of (run seed, epoch, image): resuming needs only a step number.
 
-No function here reads or moves the global generators, so validation, workers and process counts change no draw.
+No function here reads or moves the global generators, so validation, workers and process counts change none.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ def shuffled(items: Sequence[T], *key: object) -> list[T]:
 
 
 def order(ids: Sequence[str], seed: int, epoch: int) -> list[int]:
-    """The order in which an epoch visits the pictures: positions in `ids`, each once.
+    """The order in which an epoch visits the images: positions in `ids`, each once.
 
-    A picture's place among the others depends on its id, so adding one leaves the rest in their order.
+    An image's place among the others depends on its id, so adding one leaves the rest in their order.
     """
     return sorted(range(len(ids)), key=lambda i: number("order", seed, epoch, ids[i]))
 
@@ -43,8 +43,8 @@ def groups(items: Sequence[T], size: int) -> list[list[T]]:
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What one visit of one picture draws; tensors in fp32 on the CPU."""
+class NoiseSample:
+    """The random numbers of one visit of one image; tensors in fp32 on the CPU."""
 
     posterior: torch.Tensor
     """Standard normal, (C, h, w): which sample of the VAE's posterior."""
@@ -55,16 +55,16 @@ class Draw:
     timestep: int
 
 
-def draw(seed: int, epoch: int, picture: str, shape: tuple[int, ...], timesteps: int) -> Draw:
-    """The draws of one visit: `shape` is the latent's (C, h, w); timesteps are uniform in [0, `timesteps`)."""
-    stream = generator("visit", seed, epoch, picture)
+def sample_noise(seed: int, epoch: int, image: str, shape: tuple[int, ...], timesteps: int) -> NoiseSample:
+    """The random numbers of one visit: `shape` is the latent's (C, h, w); timesteps are uniform in [0, `timesteps`)."""
+    stream = generator("visit", seed, epoch, image)
     timestep = int(torch.randint(timesteps, (), generator=stream))
     posterior = torch.randn(shape, generator=stream)
     noise = torch.randn(shape, generator=stream)
     offset = torch.randn((shape[0], 1, 1), generator=stream)
-    return Draw(posterior, noise, offset, timestep)
+    return NoiseSample(posterior, noise, offset, timestep)
 
 
-def coin(probability: float, *key: object) -> bool:
+def sample_bool(probability: float, *key: object) -> bool:
     """True with `probability`, decided by `key` alone."""
     return number(*key) < probability * 2**63

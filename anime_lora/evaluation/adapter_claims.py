@@ -73,7 +73,7 @@ def controlnet(found: Findings) -> Claim:
         "The ControlNet does not surely keep the person better.",
         clusters="sources", gallery="strength",
         missing="no ControlNet is set (validate_sample.controlnet)" if found.get("controlnet.style_change") is None
-        else "no strength without the ControlNet reaches the style that it draws",
+        else "no strength without the ControlNet reaches the style that it generates",
         details=[
             ("Identity at strength 0.8, with minus without", value(found, "controlnet.identity_change")),
             ("Style S at strength 0.8, with minus without", value(found, "controlnet.style_change")),
@@ -82,17 +82,17 @@ def controlnet(found: Findings) -> Claim:
 
 
 def copying(found: Findings, settings: Evaluate) -> Claim:
-    """Drawn pictures are no nearer to training pictures than held-out ones are."""
+    """Generated images are no nearer to training images than held-out ones are."""
     limit = settings.max_memorisation
     return Claim(
-        "memorisation", "It does not copy training pictures", "Memorisation A", found.get("memorisation.lora"),
+        "memorisation", "It does not copy training images", "Memorisation A", found.get("memorisation.lora"),
         f"upper bound below {limit:g} (evaluate.max_memorisation)", lambda e: e.below(limit),
-        "Drawn pictures are no nearer to training pictures than new pictures of the style are.",
-        "Drawn pictures may be nearer to training pictures than new ones of the style would be: look at the nearest.",
+        "Generated images are no nearer to training images than new images of the style are.",
+        "Generated images may be nearer to training images than new ones of the style would be: look at the nearest.",
         gallery="nearest",
         details=[
             ("A of the base, which never saw them", value(found, "memorisation.base")),
-            ("Bits to the nearest training picture's hash, of 64", value(found, "copies.nearest_bits")),
+            ("Bits to the nearest training image's hash, of 64", value(found, "copies.nearest_bits")),
             ("Share that looks alike by hash", value(found, "copies.share")),
         ],
     )  # fmt: skip
@@ -112,19 +112,19 @@ def drift(found: Findings, settings: Evaluate) -> Claim:
 
 
 def diversity(found: Findings, settings: Evaluate) -> Claim:
-    """Pictures differ as the base's do and are as sharp as the style's own."""
+    """Images differ as the base's do and are as sharp as the style's own."""
     sharp = found.get("sharpness.against_holdout")
     least, crisp = settings.min_diversity, settings.min_sharpness
     return Claim(
-        "diversity", "Pictures stay diverse and sharp", "Diversity against the base", found.get("diversity.ratio"),
-        f"lower bounds: diversity at least {least:g} of the base's, sharpness at least {crisp:g} of held-out pictures'",
+        "diversity", "Images stay diverse and sharp", "Diversity against the base", found.get("diversity.ratio"),
+        f"lower bounds: diversity at least {least:g} of the base's, sharpness at least {crisp:g} of held-out images'",
         lambda e: e.above(least) and sharp is not None and sharp.above(crisp),
-        "Pictures differ as much as before and are as sharp as the style's own.",
-        "Pictures are more alike than the base's, or blurrier than the style's own: see the details.",
+        "Images differ as much as before and are as sharp as the style's own.",
+        "Images are more alike than the base's, or blurrier than the style's own: see the details.",
         gallery="features",
         details=[
             ("Mean pairwise 1 − cosine", arms(found, "diversity")),
-            ("Sharpness against held-out pictures", value(found, "sharpness.against_holdout")),
+            ("Sharpness against held-out images", value(found, "sharpness.against_holdout")),
             ("Sharpness against the originals at their native size", value(found, "sharpness.against_native")),
             ("Sharpness against the base", value(found, "sharpness.against_base")),
             ("Clipped pixels", arms(found, "clipped")),

@@ -31,15 +31,15 @@ def _style(found: Findings) -> Claim:
     share = percent(moved.value if moved else None)
     return Claim(
         "style", "The model learned the style", "Style S", moved, "lower bound above 0", lambda e: e.above(0),
-        f"Pictures moved {share} of the way from the base to the held-out style pictures.",
-        f"S is {value(found, 'style')}: not surely closer to the held-out style pictures than the base is.",
+        f"Images moved {share} of the way from the base to the held-out style images.",
+        f"S is {value(found, 'style')}: not surely closer to the held-out style images than the base is.",
         gallery="base-lora",
-        missing="the base is already as close to the style as its pictures are to each other, or no encoder was loaded",
+        missing="the base is already as close to the style as its images are to each other, or no encoder was loaded",
         details=[
             ("CMMD, unbiased, LoRA", f"{value(found, 'cmmd.lora')} (base {value(found, 'cmmd.base')})"),
             ("CMMD, how far it fell", value(found, "cmmd.fall")),
             ("Seen as the style's domain", f"{value(found, 'domain.lora')} (base {value(found, 'domain.base')}, "
-                                           f"held-out pictures {value(found, 'domain.ceiling')})"),
+                                           f"held-out images {value(found, 'domain.ceiling')})"),
         ],
     )  # fmt: skip
 
@@ -71,14 +71,14 @@ def _features(found: Findings) -> Claim:
         "features", "Features follow the prompt", "Attribute accuracy", found.get("features.accuracy"),
         "lower bound above chance", lambda e: e.above(limit),
         f"{value(found, 'features.accuracy')} of what prompts ask for is seen; guessing gives {number(limit)}, "
-        f"the classifier itself reaches {ceiling} on held-out pictures.",
+        f"the classifier itself reaches {ceiling} on held-out images.",
         f"What is seen ({value(found, 'features.accuracy')}) is not surely better than guessing ({number(limit)}).",
         gallery="features",
         details=[
             ("Base on the same prompts", value(found, "features.base")),
             ("LoRA minus base", value(found, "features.change")),
             ("Hair colour by hue alone", f"{value(found, 'hair.lora')} (base {value(found, 'hair.base')}, "
-                                         f"held-out pictures {value(found, 'hair.ceiling')})"),
+                                         f"held-out images {value(found, 'hair.ceiling')})"),
         ],
     )  # fmt: skip
 
@@ -99,7 +99,7 @@ def _strength(found: Findings) -> Claim:
         "The higher the strength, the more style and the less of the person.",
         "Style does not surely rise, or identity does not surely fall, with strength.",
         clusters="sources", gallery="strength", curve="strength",
-        missing="there are no source pictures (validate_sample.sources), or no encoder was loaded",
+        missing="there are no source images (validate_sample.sources), or no encoder was loaded",
         details=[
             ("Spearman ρ of identity and strength", value(found, "strength.rho_identity")),
             ("At 0.65", at("0.65")),
@@ -119,8 +119,8 @@ def _guidance(found: Findings) -> Claim:
     return Claim(
         "guidance", "Guidance changes the result", "Faithfulness gained, 7.5 against the least",
         found.get("guidance.faithfulness_gain"), "interval leaves out 0", lambda e: e.above(0) or e.below(0),
-        "Guidance changes how close pictures are to their prompt.",
-        "The pictures are not surely closer to their prompt at guidance 7.5 than at the least guidance.",
+        "Guidance changes how close images are to their prompt.",
+        "The images are not surely closer to their prompt at guidance 7.5 than at the least guidance.",
         gallery="guidance", curve="guidance",
         details=[("Spearman ρ of faithfulness and guidance", value(found, "guidance.rho_faithfulness"))],
     )  # fmt: skip
@@ -130,8 +130,8 @@ def _styles(found: Findings) -> Claim:
     return Claim(
         "styles", "Style words change the result", "Pull of the word (cosine gained)", found.get("styles.gain"),
         "lower bound above 0", lambda e: e.above(0),
-        "With a style word the picture is closer to that word than without it, on the same noise.",
-        "A style word does not surely pull the picture its way.",
+        "With a style word the image is closer to that word than without it, on the same noise.",
+        "A style word does not surely pull the image its way.",
         clusters="prompts x styles", gallery="styles",
         missing="no style words are set (validate_sample.styles), or no encoder with a text side was loaded",
         details=[

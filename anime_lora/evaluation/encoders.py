@@ -1,4 +1,4 @@
-"""Encoders: pictures and texts become unit vectors. A missing one is named, never replaced."""
+"""Encoders: images and texts become unit vectors. A missing one is named, never replaced."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ BATCH = 32
 
 
 class Encoder(Protocol):
-    """Pictures -> (n, d) and texts -> (n, d), rows of length 1; `identity` names the weights."""
+    """Images -> (n, d) and texts -> (n, d), rows of length 1; `identity` names the weights."""
 
     name: str
     identity: str
     reads_text: bool
 
-    def pictures(self, pictures: Sequence[Image.Image]) -> Floats:
-        """Unit vectors of pictures."""
+    def images(self, images: Sequence[Image.Image]) -> Floats:
+        """Unit vectors of images."""
 
     def texts(self, texts: Sequence[str]) -> Floats:
         """Unit vectors of texts; only where `reads_text`."""
@@ -42,7 +42,7 @@ class Skipped:
 
 
 class TransformersEncoder:
-    """A CLIP-like model (picture and text side) or a picture model such as DINOv2 (its pooled output)."""
+    """A CLIP-like model (image and text side) or an image model such as DINOv2 (its pooled output)."""
 
     def __init__(self, folder: Path, name: str, device: str) -> None:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -58,11 +58,11 @@ class TransformersEncoder:
         self.identity = hashlib.sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()[:16]
 
     @torch.inference_mode()
-    def pictures(self, pictures: Sequence[Image.Image]) -> Floats:
-        """Unit vectors of RGB pictures, (n, d)."""
+    def images(self, images: Sequence[Image.Image]) -> Floats:
+        """Unit vectors of RGB images, (n, d)."""
         found = []
-        for start in range(0, len(pictures), BATCH):
-            inputs = self.processor(images=list(pictures[start : start + BATCH]), return_tensors="pt").to(self.device)
+        for start in range(0, len(images), BATCH):
+            inputs = self.processor(images=list(images[start : start + BATCH]), return_tensors="pt").to(self.device)
             found.append(self.model.get_image_features(**inputs) if self.reads_text else self.model(**inputs))
         return _unit(found)
 

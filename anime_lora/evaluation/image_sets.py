@@ -1,4 +1,4 @@
-"""Everything that is looked at: drawn pictures, sources, held-out and training pictures, and their vectors."""
+"""Everything that is looked at: generated images, sources, held-out and training images, and their vectors."""
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,54 +20,54 @@ CLUSTER = ["cluster", "seed"]
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """A table of pictures with a `path` each, and their unit vectors by encoder name (empty until encoded)."""
+class ImageSet:
+    """A table of images with a `path` each, and their unit vectors by encoder name (empty until encoded)."""
 
     table: pd.DataFrame
     vectors: dict[str, Floats]
 
     def native(self) -> Iterator[Image.Image]:
-        """Each picture as RGB at its own size."""
+        """Each image as RGB at its own size."""
         for path in self.table["path"]:
             with Image.open(path) as opened:
                 yield opened.convert("RGB")
 
     def images(self, size: int) -> Iterator[Image.Image]:
-        """Each picture as RGB of `size` pixels square."""
+        """Each image as RGB of `size` pixels square."""
         return self.open(range(len(self.table)), size)
 
     def open(self, rows: Iterable[int], size: int) -> Iterator[Image.Image]:
-        """The pictures of some rows of the table."""
+        """The images of some rows of the table."""
         for path in self.table["path"].iloc[list(rows)]:
             with Image.open(path) as opened:
-                picture = opened.convert("RGB")
-            yield picture if picture.size == (size, size) else picture.resize((size, size), Image.Resampling.LANCZOS)
+                image = opened.convert("RGB")
+            yield image if image.size == (size, size) else image.resize((size, size), Image.Resampling.LANCZOS)
 
 
 @dataclass(frozen=True)
 class Album:
     """What `evaluate` measures; `size` is the base's resolution, at which everything is compared.
 
-    `originals` are the held-out pictures as they came, at their native size; `encode` does not see them.
+    `originals` are the held-out images as they came, at their native size; `encode` does not see them.
     """
 
-    drawn: Pictures
-    sources: Pictures
-    counterparts: Pictures
-    holdout: Pictures
-    train: Pictures
-    originals: Pictures
+    generated: ImageSet
+    sources: ImageSet
+    counterparts: ImageSet
+    holdout: ImageSet
+    train: ImageSet
+    originals: ImageSet
     size: int
-    draws: int
+    resamples: int
     seed: int
 
-    def parts(self) -> list[Pictures]:
-        """Every set of pictures that is encoded."""
-        return [self.drawn, self.sources, self.counterparts, self.holdout, self.train]
+    def parts(self) -> list[ImageSet]:
+        """Every set of images that is encoded."""
+        return [self.generated, self.sources, self.counterparts, self.holdout, self.train]
 
     def paired(self, gallery: str, by: str, keys: Sequence[str] = CLUSTER, **only: Any) -> pd.DataFrame:
-        """Rows of `drawn` by unit (index `keys`) and arm (columns: values of `by`); incomplete units are dropped."""
-        table = self.drawn.table
+        """Rows of `generated` by unit (index `keys`) and arm (columns: values of `by`); without incomplete units."""
+        table = self.generated.table
         chosen = table[table["gallery"] == gallery]
         for name, value in only.items():
             chosen = chosen[chosen[name] == value]
@@ -75,24 +75,24 @@ class Album:
         return rows.pivot_table(index=list(keys), columns=by, values="row", sort=False).dropna().astype(int)
 
     def resample(self, clusters: Iterable[object], what: str) -> Resample:
-        """Bootstrap draws of units; the draws depend on the seed and on `what` is measured only."""
-        return Resample(list(clusters), self.draws, self.seed + zlib.crc32(what.encode()))
+        """Bootstrap resamples of units; they depend on the seed and on `what` is measured only."""
+        return Resample(list(clusters), self.resamples, self.seed + zlib.crc32(what.encode()))
 
     def over(self, units: pd.DataFrame, what: str) -> Resample:
         """`resample` of the units of `paired`, clustered by their first key."""
         return self.resample(units.index.get_level_values(0), what)
 
 
-def encode(pictures: Pictures, encoder: Encoder, size: int) -> None:
+def encode(images: ImageSet, encoder: Encoder, size: int) -> None:
     """Add the unit vectors of one encoder."""
-    if len(pictures.table):
-        pictures.vectors[encoder.name] = encoder.pictures(list(pictures.images(size)))
+    if len(images.table):
+        images.vectors[encoder.name] = encoder.images(list(images.images(size)))
     else:
-        pictures.vectors[encoder.name] = np.empty((0, 0))
+        images.vectors[encoder.name] = np.empty((0, 0))
 
 
-def load_drawn(folder: Path) -> Pictures:
-    """The pictures of validate-sample.
+def load_generated(folder: Path) -> ImageSet:
+    """The images of validate-sample.
 
     Raises:
         EvaluationError: they are not there.
@@ -103,19 +103,19 @@ def load_drawn(folder: Path) -> Pictures:
         raise EvaluationError(f"{folder}/images.jsonl cannot be read: run `dvc repro validate-sample` first") from error
     table["path"] = [folder / file for file in table["file"]]
     _there(table["path"])
-    return Pictures(table, {})
+    return ImageSet(table, {})
 
 
-def load_sources(folder: Path, kind: str) -> Pictures:
+def load_sources(folder: Path, kind: str) -> ImageSet:
     """Sources or their true counterparts, as validate-sample placed them: columns source, path, labels."""
     listed = read_jsonl(folder / "sources.jsonl") if (folder / "sources.jsonl").is_file() else []
     rows = [{**row, "path": folder / kind / Path(row["file"]).name} for row in listed]
     kept = [row for row in rows if row["path"].is_file()]
-    return Pictures(pd.DataFrame(kept, columns=["source", "file", "labels", "path"]), {})
+    return ImageSet(pd.DataFrame(kept, columns=["source", "file", "labels", "path"]), {})
 
 
-def load_dataset(folder: Path) -> tuple[Pictures, Pictures]:
-    """Training and held-out pictures of organize: columns id, caption, cluster, path.
+def load_dataset(folder: Path) -> tuple[ImageSet, ImageSet]:
+    """Training and held-out images of organize: columns id, caption, cluster, path.
 
     Raises:
         DatasetError: the dataset is not there.
@@ -128,11 +128,11 @@ def load_dataset(folder: Path) -> tuple[Pictures, Pictures]:
     table["path"] = [folder / file for file in table["file"]]
     _there(table["path"])
     parts = [table[table["split"] == split].reset_index(drop=True) for split in ("train", "holdout")]
-    return Pictures(parts[0], {}), Pictures(parts[1], {})
+    return ImageSet(parts[0], {}), ImageSet(parts[1], {})
 
 
-def load_originals(folder: Path, ids: Iterable[str]) -> Pictures:
-    """The files that ingest took, of the pictures with these ids.
+def load_originals(folder: Path, ids: Iterable[str]) -> ImageSet:
+    """The files that ingest took, of the images with these ids.
 
     Raises:
         DatasetError: ingest's manifest or a stored file is not there.
@@ -141,16 +141,14 @@ def load_originals(folder: Path, ids: Iterable[str]) -> Pictures:
         stored = {row["id"]: folder / row["store"] for row in read_jsonl(folder / MANIFEST) if row["store"]}
         rows = [{"id": one, "path": stored[one]} for one in ids]
     except (OSError, ValueError, KeyError) as error:
-        raise DatasetError(
-            f"{folder / MANIFEST} lacks pictures of the dataset: run `dvc repro ingest` first"
-        ) from error
+        raise DatasetError(f"{folder / MANIFEST} lacks images of the dataset: run `dvc repro ingest` first") from error
     _there(row["path"] for row in rows)
-    return Pictures(pd.DataFrame(rows, columns=["id", "path"]), {})
+    return ImageSet(pd.DataFrame(rows, columns=["id", "path"]), {})
 
 
 def _there(files: Iterable[Path]) -> None:
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise EvaluationError(
-            f"{len(missing)} pictures are listed but not there, first {missing[0]}: run `dvc repro` or `dvc checkout`"
+            f"{len(missing)} images are listed but not there, first {missing[0]}: run `dvc repro` or `dvc checkout`"
         )

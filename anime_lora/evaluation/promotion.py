@@ -88,9 +88,9 @@ def decide(candidate: Scores, champion: Scores | None, settings: Evaluate) -> De
     Args:
         candidate: scores of the LoRA just evaluated.
         champion: scores of the one to beat.
-        settings: bootstrap draws and their seed, and how high A may be.
+        settings: bootstrap resamples and their seed, and how high A may be.
     """
-    draws, seed = settings.bootstrap, settings.seed
+    resamples, seed = settings.bootstrap, settings.seed
     tests = [Test("gate", name, bool(passed), "") for name, passed in sorted(candidate["gates"].items())]
     if champion is not None:
         same = candidate["suite_id"] == champion["suite_id"]
@@ -99,10 +99,10 @@ def decide(candidate: Scores, champion: Scores | None, settings: Evaluate) -> De
             return _decision(tests)
     against = None if champion is None else champion["units"]
     tests.append(_copying(candidate["units"], against, settings))
-    tests.append(_drifting(candidate["units"], against, draws, seed))
+    tests.append(_drifting(candidate["units"], against, resamples, seed))
     if against is not None:
-        tests += [_not_worse(name, candidate["units"], against, draws, seed) for name in NOT_WORSE]
-    tests.append(_better(candidate["units"], against, draws, seed))
+        tests += [_not_worse(name, candidate["units"], against, resamples, seed) for name in NOT_WORSE]
+    tests.append(_better(candidate["units"], against, resamples, seed))
     return _decision(tests)
 
 
@@ -127,7 +127,7 @@ def _copying(units: dict[str, Any], against: dict[str, Any] | None, settings: Ev
     return Test("gate", "memorisation", share.below(limit), said)
 
 
-def _drifting(units: dict[str, Any], against: dict[str, Any] | None, draws: int, seed: int) -> Test:
+def _drifting(units: dict[str, Any], against: dict[str, Any] | None, resamples: int, seed: int) -> Test:
     """Unrelated prompts are changed no more than the champion changes them: upper bound of the paired difference."""
     if "drift" not in units:
         return Test("gate", "drift", False, "was not measured")
@@ -137,19 +137,19 @@ def _drifting(units: dict[str, Any], against: dict[str, Any] | None, draws: int,
     if pair is None:
         return Test("gate", "drift", False, "was not measured for both")
     clusters, ours, theirs = pair
-    found = Resample(clusters, draws, seed).mean(ours - theirs)
+    found = Resample(clusters, resamples, seed).mean(ours - theirs)
     passed = found.high is not None and found.high <= MARGIN
     return Test("gate", "drift", passed, f"difference {with_interval(found, 3)}, upper bound at most {MARGIN:g}")
 
 
-def _not_worse(name: str, units: dict[str, Any], against: dict[str, Any], draws: int, seed: int) -> Test:
+def _not_worse(name: str, units: dict[str, Any], against: dict[str, Any], resamples: int, seed: int) -> Test:
     """The lower bound of the paired difference or ratio stays above the margin."""
     label, how, least = NOT_WORSE[name]
     pair = _paired(name, units, against)
     if pair is None:
         return Test("not worse", label, False, "was not measured for both")
     clusters, ours, theirs = pair
-    resample = Resample(clusters, draws, seed)
+    resample = Resample(clusters, resamples, seed)
     ratio = resample.estimate(lambda w: (w @ ours) / (w @ theirs))
     found = ratio if how == "ratio" else resample.mean(ours - theirs)
     passed = found.low is not None and found.low >= least
@@ -163,20 +163,20 @@ def _paired(name: str, units: dict[str, Any], against: dict[str, Any]) -> tuple[
     return units[name]["clusters"], np.array(units[name]["lora"]), np.array(against[name]["lora"])
 
 
-def _better(units: dict[str, Any], against: dict[str, Any] | None, draws: int, seed: int) -> Test:
+def _better(units: dict[str, Any], against: dict[str, Any] | None, resamples: int, seed: int) -> Test:
     """Style S, with the champion (or the base) as its 0: lower bound above 0."""
     rival = "the base" if against is None else "the champion"
     if "style" not in units or (against is not None and _paired("style", units, against) is None):
         return Test("better", f"style than {rival}", False, "was not measured for both")
     ours = np.array(units["style"]["lora"])
     theirs = np.array(units["style"]["base"] if against is None else against["style"]["lora"])
-    found = style_over(units["style"]["clusters"], ours, theirs, units["style"]["own"], (draws, seed))
+    found = style_over(units["style"]["clusters"], ours, theirs, units["style"]["own"], (resamples, seed))
     return Test("better", f"style than {rival}", found.above(0), f"S {with_interval(found, 3)}, lower bound above 0")
 
 
-def style_over(clusters: list[str], ours: Floats, theirs: Floats, own: float, draws: tuple[int, int]) -> Estimate:
+def style_over(clusters: list[str], ours: Floats, theirs: Floats, own: float, resampling: tuple[int, int]) -> Estimate:
     """S of one set of style scores over another; the plain difference where the other is at the style already."""
-    resample = Resample(clusters, *draws)
+    resample = Resample(clusters, *resampling)
     if own - float(theirs.mean()) < MARGIN:
         return resample.mean(ours - theirs)
     return resample.estimate(lambda w: between(w @ ours / w.sum(1), w @ theirs / w.sum(1), own))

@@ -1,4 +1,4 @@
-"""Rematch: an earlier LoRA measured on the present suite and held-out pictures, so that two LoRAs compare fairly."""
+"""Rematch: an earlier LoRA measured on the present suite and held-out images, so that two LoRAs compare fairly."""
 
 from pathlib import Path
 
@@ -12,21 +12,21 @@ from anime_lora.sampling.stage import validate_sample
 def rematch(  # noqa: PLR0917  the stage door's four sections, two folders
     folder: Path,
     out: Path,
-    drawing: ValidateSample,
+    sampling: ValidateSample,
     measuring: Evaluate,
     concept: Concept,
     base: Base,
     compute: Compute,
 ) -> None:
-    """Draw and measure the LoRA in `folder` as validate-sample and evaluate do; pictures known before are not redrawn.
+    """Generate with the LoRA in `folder` and measure it, as validate-sample and evaluate do; known images are reused.
 
     Args:
         folder: a LoRA with its record, as training published it.
         out: gets samples/ and evaluate/, whose scores.json compares with the last evaluation's.
-        drawing, measuring, concept, base, compute: sections of the params.
+        sampling, measuring, concept, base, compute: sections of the params.
 
     Raises:
         AnimeLoraError: base, LoRA, dataset or a source is missing or damaged.
     """
-    validate_sample(drawing, concept, base, compute, train=folder, out=out / "samples")
+    validate_sample(sampling, concept, base, compute, train=folder, out=out / "samples")
     evaluate(measuring, concept, base, compute, samples=out / "samples", train=folder, out=out / "evaluate")

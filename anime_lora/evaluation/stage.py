@@ -1,4 +1,4 @@
-"""evaluate: pictures become numbers, numbers become verdicts, and both become one page."""
+"""evaluate: images become numbers, numbers become verdicts, and both become one page."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from anime_lora.data.dataset_diff import read_version
 from anime_lora.errors import EvaluationError
 from anime_lora.evaluation.claims import judge
 from anime_lora.evaluation.encoders import Encoder, load_encoders
-from anime_lora.evaluation.image_sets import Album, encode, load_dataset, load_drawn, load_originals, load_sources
+from anime_lora.evaluation.image_sets import Album, encode, load_dataset, load_generated, load_originals, load_sources
 from anime_lora.evaluation.metrics.measure import judging, measure
 from anime_lora.evaluation.metrics.nearest import nearest
 from anime_lora.evaluation.metrics.results import Findings, plain
@@ -27,7 +27,7 @@ from anime_lora.progress import Progress
 from anime_lora.sampling.pipelines import pick_device
 
 STAGE = "evaluate"
-TOLD = ("rank", "alpha", "target", "epochs", "learning_rate")
+SHOWN_PARAMS = ("rank", "alpha", "target", "epochs", "learning_rate")
 """Training params named in the report's lineage."""
 
 
@@ -44,10 +44,10 @@ def evaluate(
     train: Path = paths.TRAIN,
     out: Path = paths.EVALUATE,
 ) -> None:
-    """Measure the drawn pictures; write metrics, claims, scores and decision (.json), plots/, grids/ and the report.
+    """Measure the generated images; write metrics, claims, scores and decision (.json), plots/, grids/ and the report.
 
     Raises:
-        AnimeLoraError: pictures or dataset are missing or damaged. A missing encoder is no error: it is reported.
+        AnimeLoraError: images or dataset are missing or damaged. A missing encoder is no error: it is reported.
     """
     refuse_foreign(out, paths.WRITES[paths.EVALUATE])
     champion = read_champion(section.champion)
@@ -56,7 +56,7 @@ def evaluate(
     encoders, skipped = load_encoders(section.encoders, pick_device(compute.device))
     training, holdout = load_dataset(dataset)
     album = Album(
-        load_drawn(samples), load_sources(samples, "sources"), load_sources(samples, "counterparts"),
+        load_generated(samples), load_sources(samples, "sources"), load_sources(samples, "counterparts"),
         holdout, training, load_originals(ingest, holdout.table["id"]),
         base.resolution, section.bootstrap, section.seed,
     )  # fmt: skip
@@ -118,7 +118,7 @@ def _place(folder: Path, found: Findings, claims: list[dict[str, Any]], heldout:
 
 
 def _lineage(suite: dict[str, Any], encoders: list[Encoder], record: dict[str, Any]) -> dict[str, str]:
-    """Where the numbers come from. The suite's id covers drawing and encoders: only equal ids are comparable."""
+    """Where the numbers come from. The suite's id covers generation and encoders: only equal ids are comparable."""
     weights = {encoder.name: encoder.identity for encoder in encoders}
     text = json.dumps([suite["suite_id"], weights], sort_keys=True)
     params, data = record.get("params", {}), record.get("dataset", {})
@@ -130,7 +130,7 @@ def _lineage(suite: dict[str, Any], encoders: list[Encoder], record: dict[str, A
         "Dataset": f"{data.get('train', '?')} trained, {data.get('holdout', '?')} held out, "
         f"version {str(data.get('sha256', '?'))[:16]}",
         "Encoders": ", ".join(f"{name} {mark}" for name, mark in weights.items()) or "none",
-        "Training": ", ".join(f"{name} {params[name]}" for name in TOLD if name in params),
+        "Training": ", ".join(f"{name} {params[name]}" for name in SHOWN_PARAMS if name in params),
         "Params": f"sha256 {str(record.get('params_sha256', '?'))[:16]}",
         "Published": f"epoch {record.get('epoch', '?')}: {record.get('reason', '')}",
     }

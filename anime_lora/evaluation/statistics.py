@@ -1,4 +1,4 @@
-"""Intervals by cluster bootstrap: clusters (prompts or sources) are drawn with replacement, then seeds within each."""
+"""Intervals by cluster bootstrap: clusters (prompts, sources) are resampled with replacement, then their seeds."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval (None: one cluster has none), its `n` clusters and the pictures behind it."""
+    """A number with its 95 % interval (None: one cluster has none), its `n` clusters and the images behind it."""
 
     value: float
     low: float | None
@@ -32,36 +32,36 @@ class Estimate:
 
 
 class Resample:
-    """How often each unit is drawn, for many bootstrap draws at once.
+    """How often each unit is sampled, for many bootstrap resamples at once.
 
     A unit is one (prompt, seed) or one source, with a value in every arm, so that arms stay paired.
-    `weights` is (draws + 1, units); row 0 is all ones and gives the number itself.
+    `weights` is (resamples + 1, units); row 0 is all ones and gives the number itself.
     """
 
-    def __init__(self, clusters: Sequence[object], draws: int, seed: int) -> None:
+    def __init__(self, clusters: Sequence[object], resamples: int, seed: int) -> None:
         names = list(dict.fromkeys(clusters))
         members = [np.flatnonzero([one == name for one in clusters]) for name in names]
         rng = np.random.default_rng(seed)
-        times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-        self.weights = np.ones((draws + 1, len(clusters)))
+        times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+        self.weights = np.ones((resamples + 1, len(clusters)))
         for cluster, units in enumerate(members):
-            drawn = rng.multinomial(times[:, cluster] * len(units), np.full(len(units), 1 / len(units)))
-            self.weights[1:, units] = drawn
+            sampled = rng.multinomial(times[:, cluster] * len(units), np.full(len(units), 1 / len(units)))
+            self.weights[1:, units] = sampled
         self.clusters = len(names)
 
-    def estimate(self, statistic: Callable[[Floats], Floats], pictures: int | None = None) -> Estimate:
+    def estimate(self, statistic: Callable[[Floats], Floats], images: int | None = None) -> Estimate:
         """`statistic` maps weights (rows, units) to one number per row; rows without one (NaN) are left out."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            drawn = statistic(self.weights)
-        low, high = expanded_percentiles(drawn[1:], self.clusters)
-        count = self.weights.shape[1] if pictures is None else pictures
-        return Estimate(float(drawn[0]), low, high, self.clusters, count)
+            sampled = statistic(self.weights)
+        low, high = expanded_percentiles(sampled[1:], self.clusters)
+        count = self.weights.shape[1] if images is None else images
+        return Estimate(float(sampled[0]), low, high, self.clusters, count)
 
-    def mean(self, values: Floats, pictures: int | None = None) -> Estimate:
+    def mean(self, values: Floats, images: int | None = None) -> Estimate:
         """Mean of one value per unit; NaN where a unit has none."""
         known = np.isfinite(values)
         filled = np.where(known, values, 0.0)
-        return self.estimate(lambda weights: weights @ filled / (weights @ known), pictures)
+        return self.estimate(lambda weights: weights @ filled / (weights @ known), images)
 
     def pairwise(self, kernel: Floats) -> Estimate:
         """`pairwise_mean` of a symmetric (units, units) kernel."""
@@ -76,13 +76,13 @@ def pairwise_mean(weights: Floats, kernel: Floats) -> Floats:
     return found
 
 
-def expanded_percentiles(drawn: Floats, n: int) -> tuple[float | None, float | None]:
+def expanded_percentiles(sampled: Floats, n: int) -> tuple[float | None, float | None]:
     """The bootstrap's percentiles, widened for few clusters so that 95 % really is about 95 %.
 
     Instead of 2.5 % the tail is Φ(−sqrt(n/(n−1))·t): Hesterberg, What Teachers Should Know About the Bootstrap
     (2015), section 3.1.1.
     """
-    known = drawn[np.isfinite(drawn)]
+    known = sampled[np.isfinite(sampled)]
     if n < 2 or not len(known):
         return None, None
     reach = math.sqrt(n / (n - 1)) * stats.t.ppf((1 + LEVEL) / 2, n - 1)

@@ -41,9 +41,7 @@ class Claim:
             nothing = {"value": None, "text": "–", "interval": None, "n": None, "clusters": None, "pictures": None}
             return {**row, **nothing, "verdict": NOT_MEASURABLE, "reason": reason}
         passed = changes and self.shown(found)
-        reason = (
-            self.yes if passed else self.no if changes else "The LoRA changes nothing: its pictures are the base's."
-        )
+        reason = self.yes if passed else self.no if changes else "The LoRA changes nothing: its images are the base's."
         return {
             **row, "value": found.value, "text": number(found.value), "interval": [found.low, found.high], "n": found.n,
             "clusters": self.clusters, "pictures": found.pictures, "reason": reason,

@@ -48,7 +48,7 @@ def attach(unet: Any, text_encoder: Any, settings: Train) -> None:
     """Freeze both and add adapters that change nothing yet (B = 0) and follow from `settings.seed`."""
     for module in (unet, text_encoder):
         module.requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):  # PEFT draws from the global generator before we draw again below
+    with torch.random.fork_rng(devices=[]):  # PEFT samples from the global generator before we sample again below
         unet.add_adapter(config(settings, TARGETS[settings.target]), adapter_name=ADAPTER)
         initialise(unet, settings.seed)
         if settings.text_encoder_learning_rate is not None:

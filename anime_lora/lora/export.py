@@ -28,17 +28,17 @@ Lengths = dict[str, Tensor]
 
 
 def write_diffusers(
-    folder: Path, pipe: StableDiffusionPipeline, adapter: dict[str, Tensor], told: dict[str, str]
+    folder: Path, pipe: StableDiffusionPipeline, adapter: dict[str, Tensor], kohya_metadata: dict[str, str]
 ) -> Path:
     """`pytorch_lora_weights.safetensors`, fp32, with the PEFT metadata without which alpha is lost on load.
 
-    Of `told`, what the kohya file says about itself, it repeats the model specification and the lineage.
+    Of `kohya_metadata`, what the kohya file says about itself, it repeats the model specification and the lineage.
     """
     described: dict[str, Any] = {}
     for part, module in (("unet", pipe.unet), ("text_encoder", pipe.text_encoder)):
         if any(name.startswith(f"{part}.") for name in adapter):
             described |= {f"{part}.{key}": value for key, value in _config(module).items()}
-    metadata = {key: value for key, value in told.items() if key.startswith(("modelspec.", "anime_lora."))}
+    metadata = {key: value for key, value in kohya_metadata.items() if key.startswith(("modelspec.", "anime_lora."))}
     metadata |= {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(described, sort_keys=True)}
     named = {_diffusers_name(name): value for name, value in adapter.items()}
     path = folder / DIFFUSERS

@@ -51,7 +51,7 @@ def inspect(path: Path) -> Rows:
         *([("other tensors", f"{len(others)}, e.g. {others[0]}")] if others else []),
         *_change(path, found),
         *_hash(path, said),
-        *_told(said),
+        *_metadata_rows(said),
     ]
 
 
@@ -124,7 +124,7 @@ def _hash(path: Path, said: dict[str, str]) -> Iterator[tuple[str, str]]:
     yield "AutoV2 of the weights", found[:10]
 
 
-def _told(said: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _metadata_rows(said: dict[str, str]) -> Iterator[tuple[str, str]]:
     """The metadata, sorted; tags by frequency, long values by their length."""
     for key, value in sorted(said.items()):
         if key == "ss_tag_frequency":

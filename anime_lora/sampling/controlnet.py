@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from anime_lora.errors import SamplingError
 from anime_lora.files import sha256_file
-from anime_lora.sampling.pipelines import Artist
+from anime_lora.sampling.pipelines import Pipelines
 
 LOW, HIGH = 100, 200
 """Canny's thresholds, those that `lllyasviel/sd-controlnet-canny` was trained with."""
@@ -20,8 +20,8 @@ TURNS = ((0, 1), (1, 1), (1, 0), (1, -1))
 WEIGHTS = "diffusion_pytorch_model*.safetensors"
 
 
-def guide(artist: Artist, name: str) -> None:
-    """Give `artist` the ControlNet in a folder or hub id: `artist.control` draws with it, LoRAs included.
+def add_controlnet(pipelines: Pipelines, name: str) -> None:
+    """Give `pipelines` the ControlNet in a folder or hub id: `pipelines.control` generates with it, LoRAs included.
 
     Raises:
         SamplingError: it is missing or damaged, or belongs to another base.
@@ -35,22 +35,22 @@ def guide(artist: Artist, name: str) -> None:
     except Exception as error:
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise SamplingError(f"validate_sample.controlnet = {name} cannot be loaded ({said}): {cure}") from error
-    ours, theirs = artist.text.unet.config, net.config
+    ours, theirs = pipelines.text.unet.config, net.config
     wanted = {key: ours[key] for key in ("in_channels", "cross_attention_dim", "block_out_channels")}
     other = {key: theirs[key] for key in wanted if list(np.ravel(theirs[key])) != list(np.ravel(wanted[key]))}
     if other:
         raise SamplingError(f"validate_sample.controlnet = {name} has {other}, this base {wanted}: {cure}")
-    net = net.to(artist.device, artist.dtype).eval().requires_grad_(False)
+    net = net.to(pipelines.device, pipelines.dtype).eval().requires_grad_(False)
     net.to(memory_format=torch.channels_last)
-    parts = {**artist.text.components, "controlnet": net}
-    artist.control = StableDiffusionControlNetImg2ImgPipeline(**parts, requires_safety_checker=False)
-    artist.control.set_progress_bar_config(disable=True)
-    artist.control_mark = "".join(sha256_file(file)[:16] for file in sorted(folder.glob(WEIGHTS)))
+    parts = {**pipelines.text.components, "controlnet": net}
+    pipelines.control = StableDiffusionControlNetImg2ImgPipeline(**parts, requires_safety_checker=False)
+    pipelines.control.set_progress_bar_config(disable=True)
+    pipelines.control_mark = "".join(sha256_file(file)[:16] for file in sorted(folder.glob(WEIGHTS)))
 
 
-def edges(picture: Image.Image) -> Image.Image:
+def edges(image: Image.Image) -> Image.Image:
     """White lines on black where brightness changes (Canny 1986, without blur), as RGB of the same size."""
-    grey = np.asarray(picture.convert("L"), float)
+    grey = np.asarray(image.convert("L"), float)
     across, down = ndimage.sobel(grey, 1), ndimage.sobel(grey, 0)
     steep = np.abs(across) + np.abs(down)
     turn = np.round(np.arctan2(down, across) / (np.pi / 4)).astype(int) % 4

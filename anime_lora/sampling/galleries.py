@@ -1,4 +1,4 @@
-"""The mission's galleries: which drawn pictures stand beside each other."""
+"""The mission's galleries: which generated images stand beside each other."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ def _first_seed(files: Files) -> Files:
 
 
 def _table(name: str, title: str, files: Files, row: Callable[[Shot], str], column: Callable[[Shot], str]) -> Sheet:
-    """Pictures by two labels; rows and columns stand in the order in which they first come."""
+    """Images by two labels; rows and columns stand in the order in which they first come."""
     rows = list(dict.fromkeys(row(shot) for shot in files))
     columns = list(dict.fromkeys(column(shot) for shot in files))
     place = {(row(shot), column(shot)): file for shot, file in files.items()}
@@ -51,14 +51,14 @@ def _table(name: str, title: str, files: Files, row: Callable[[Shot], str], colu
 
 
 def _trigger(files: Files) -> Iterator[Sheet]:
-    """Base beside LoRA, features, and the 2×2, all from the same pictures."""
+    """Base beside LoRA, features, and the 2×2, all from the same images."""
     if not files:
         return
     seed = next(iter(files)).seed
     pair = {shot: file for shot, file in files.items() if shot.seed == seed and shot.trigger}
     yield _table("base-lora", "Base beside LoRA, same noise", pair, lambda s: _word(s.arm), lambda s: s.cluster)
-    drawn = {shot: file for shot, file in files.items() if shot.arm == "lora-trigger"}
-    yield _table("features", "Features asked for, LoRA", drawn, lambda s: f"seed {s.seed}", lambda s: s.cluster)
+    generated = {shot: file for shot, file in files.items() if shot.arm == "lora-trigger"}
+    yield _table("features", "Features asked for, LoRA", generated, lambda s: f"seed {s.seed}", lambda s: s.cluster)
     first = {shot: file for shot, file in files.items() if shot.seed == seed}
     yield _table("trigger", "LoRA on and off, trigger on and off", first, lambda s: ARMS[s.arm], lambda s: s.cluster)
 
@@ -88,11 +88,11 @@ def _arms(files: Files, title: str, arms: dict[str, str]) -> Iterator[Sheet]:
 
 
 def _people(files: Files, sources: Path | None) -> Iterator[Sheet]:
-    """Source, base, LoRA: one above the other, on the same noise, at the greatest strength both were drawn at."""
-    drawn: dict[str, set[float | None]] = {
+    """Source, base, LoRA: one above the other, on the same noise, at the greatest strength both were generated at."""
+    generated: dict[str, set[float | None]] = {
         arm: {shot.strength for shot in files if shot.arm == arm} for arm in ("base", "lora")
     }
-    shared = [strength for strength in drawn["base"] & drawn["lora"] if strength is not None]
+    shared = [strength for strength in generated["base"] & generated["lora"] if strength is not None]
     if not shared:
         return
     place = {(shot.arm, shot.source): file for shot, file in files.items() if shot.strength == max(shared)}
@@ -127,13 +127,13 @@ def _strength(files: Files, sources: Path | None, counterparts: Path | None) -> 
 
 
 def _there(folder: Path | None, name: str) -> Path | None:
-    """The picture that validate-sample placed for a source, None where it placed none."""
+    """The image that validate-sample placed for a source, None where it placed none."""
     file = None if folder is None else folder / f"{file_stem(name)}.png"
     return file if file is not None and file.is_file() else None
 
 
 def epochs(folder: Path) -> Sheet | None:
-    """The strips that training drew after each epoch, one row each; None where there is none."""
+    """The strips that training generated after each epoch, one row each; None where there is none."""
     strips: list[Path | None] = [*sorted(folder.glob("epoch-*.png"))]
     if not strips:
         return None

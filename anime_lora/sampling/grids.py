@@ -1,4 +1,4 @@
-"""Contact sheets: pictures in rows and columns with words at their heads, as PNG and as a small WebP."""
+"""Contact sheets: images in rows and columns with words at their heads, as PNG and as a small WebP."""
 
 import io
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ GAP, MARGIN = 8, 24
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a contact sheet shows: `cells[row][column]` is a picture's file, or None for an empty place.
+    """What a contact sheet shows: `cells[row][column]` is an image's file, or None for an empty place.
 
     `aspect` is a cell's width over its height.
     """
@@ -38,7 +38,7 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 def compose(sheet: Sheet, tile: int) -> Image.Image:
-    """The sheet as a picture, each cell `tile` pixels high.
+    """The sheet as an image, each cell `tile` pixels high.
 
     Columns' words stand above, wrapped to a cell; rows' words stand at the left, wrapped to about half a tile.
     """
@@ -72,8 +72,8 @@ def _tile(file: Path | None, size: tuple[int, int]) -> Image.Image:
     if file is None:
         return Image.new("RGB", size, GAP_COLOUR)
     with Image.open(file) as opened:
-        picture = opened.convert("RGB")
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+        image = opened.convert("RGB")
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _wrap(text: str, face: ImageFont.FreeTypeFont, width: float) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Base and LoRA as one artist: text to image and image to image from the same modules, the LoRA's weight at will."""
+"""Text to image and image to image from the same modules, the LoRA's weight at will."""
 
 import contextlib
 import hashlib
@@ -27,8 +27,8 @@ CURES = {
 }
 
 
-class Artist:
-    """A base with up to two LoRAs; `text`, `image` and, once `control.guide` was called, `control` share its weights.
+class Pipelines:
+    """A base with up to two LoRAs; `text`, `image` and, once `add_controlnet` was called, `control` share its weights.
 
     `identity` names base, sampler, size and dtype: with a shot and the adapters' hashes it decides every pixel.
     """
@@ -63,8 +63,8 @@ class Artist:
 
     def _predict_as(self, file: Path) -> None:
         """Read the UNet's output as the LoRA in `file` was trained to; the base's scheduler may be silent about it."""
-        told = (read_header(file).get("__metadata__") or {}).get("modelspec.prediction_type", "")
-        wanted = PREDICTIONS.get(told)
+        prediction = (read_header(file).get("__metadata__") or {}).get("modelspec.prediction_type", "")
+        wanted = PREDICTIONS.get(prediction)
         if wanted is None or wanted == self.text.scheduler.config.prediction_type:
             return
         scheduler = type(self.text.scheduler).from_config(self.text.scheduler.config, prediction_type=wanted)
@@ -100,9 +100,9 @@ class Artist:
             self._predict_as(file)
         self.adapters[name] = sha256_file(file)
         self.labels[name] = label or file.stem
-        self.weigh({})
+        self.set_weights({})
 
-    def weigh(self, weights: dict[str, float]) -> None:
+    def set_weights(self, weights: dict[str, float]) -> None:
         """Set each adapter's weight; those not named count 0, and with all at 0 the LoRA layers are off."""
         live = {name: weight for name, weight in weights.items() if weight != 0}
         if not self.adapters:
@@ -129,16 +129,16 @@ def pick_device(wanted: str) -> str:
 
 
 @contextlib.contextmanager
-def merged(artist: Artist, weights: dict[str, float]) -> Iterator[None]:
+def merged(pipelines: Pipelines, weights: dict[str, float]) -> Iterator[None]:
     """The LoRAs folded into the base's weights, and taken out bit for bit on leaving."""
-    parts = (artist.text.unet, artist.text.text_encoder)
+    parts = (pipelines.text.unet, pipelines.text.text_encoder)
     before = [{key: value.clone() for key, value in part.state_dict().items() if "lora_" not in key} for part in parts]
-    artist.weigh(weights)
-    artist.text.fuse_lora(adapter_names=list(weights))
+    pipelines.set_weights(weights)
+    pipelines.text.fuse_lora(adapter_names=list(weights))
     try:
         yield
     finally:
-        artist.text.unfuse_lora()
+        pipelines.text.unfuse_lora()
         for part, values in zip(parts, before, strict=True):
             part.load_state_dict(values, strict=False)
-        artist.weigh({})
+        pipelines.set_weights({})

@@ -1,4 +1,4 @@
-"""validate-sample: draw the suite with and without the LoRA, and lay the galleries out."""
+"""validate-sample: generate the suite with and without the LoRA, and lay the galleries out."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -20,17 +20,17 @@ from anime_lora.files import (
 )
 from anime_lora.progress import Progress
 from anime_lora.sampling.adapter_checks import check_adapter
-from anime_lora.sampling.controlnet import guide
+from anime_lora.sampling.controlnet import add_controlnet
 from anime_lora.sampling.galleries import Files, epochs, sheets
-from anime_lora.sampling.generate import draw, read_source
+from anime_lora.sampling.generate import generate, read_source
 from anime_lora.sampling.grids import compose, save
-from anime_lora.sampling.pipelines import Artist
+from anime_lora.sampling.pipelines import Pipelines
 from anime_lora.sampling.suite import (
     Shot,
     Wording,
     counterpart_of,
     file_stem,
-    pictures_in,
+    images_in,
     shots,
     source_files,
     suite_id,
@@ -52,7 +52,7 @@ def validate_sample(
     out: Path = paths.VALIDATE_SAMPLE,
     memo: Path = paths.CACHE / "samples",
 ) -> None:
-    """Draw every picture of the suite and write `out`: images/, images.jsonl, grids/, suite.json, checks.json.
+    """Generate every image of the suite and write `out`: images/, images.jsonl, grids/, suite.json, checks.json.
 
     Raises:
         AnimeLoraError: base, LoRA or a source is missing or damaged.
@@ -61,39 +61,41 @@ def validate_sample(
     listed = shots(section, concept)
     if section.counterparts and not Path(section.counterparts).is_dir():
         raise SamplingError(f"validate_sample.counterparts = {section.counterparts}: no such folder; name one, or null")
-    artist = Artist(base, compute)
+    pipelines = Pipelines(base, compute)
     words = Wording(concept.trigger, concept.class_name)
     probes = [words.prompt(text) for text in section.prompts[: section.sweep_prompts]]
     second = Path(section.second_adapter) if section.second_adapter else None
     label = f"{concept.trigger}_{concept.class_name}"
-    checks = check_adapter(artist, train / ADAPTER, probes, second, label)
+    checks = check_adapter(pipelines, train / ADAPTER, probes, second, label)
     if section.controlnet:
-        guide(artist, section.controlnet)
+        add_controlnet(pipelines, section.controlnet)
     sources = Path(section.sources) if section.sources else None
-    with Progress(STAGE, "drawing", len(listed), unit="picture") as progress:
-        files = draw(listed, artist, memo, sources=sources, batch_size=section.batch_size, told=progress.update)
+    with Progress(STAGE, "generate", len(listed), unit="image") as progress:
+        files = generate(
+            listed, pipelines, memo, sources=sources, batch_size=section.batch_size, on_progress=progress.update
+        )
     with fresh_folder(out, paths.WRITES[paths.VALIDATE_SAMPLE]) as folder:
         placed = {shot: folder / "images" / f"{shot.name}.png" for shot in listed}
         for shot, file in placed.items():
             link_or_copy(files[shot], file)
-        write_jsonl(folder / "images.jsonl", (_row(shot, file, artist.sampler) for shot, file in placed.items()))
+        write_jsonl(folder / "images.jsonl", (_row(shot, file, pipelines.sampler) for shot, file in placed.items()))
         _place_sources(section, folder, base.resolution)
         _lay_out(placed, folder, train / "samples", base.resolution)
         write_json(folder / "checks.json", checks)
-        write_json(folder / "suite.json", _suite(section, concept, listed, artist))
+        write_json(folder / "suite.json", _suite(section, concept, listed, pipelines))
 
 
 def _row(shot: Shot, file: Path, sampler: str) -> dict[str, Any]:
     return {**asdict(shot), "file": f"images/{file.name}", "sampler": sampler, "sha256": sha256_file(file)}
 
 
-def _suite(section: ValidateSample, concept: Concept, listed: list[Shot], artist: Artist) -> dict[str, Any]:
-    control = {"controlnet": artist.control_mark} if artist.control_mark else {}
+def _suite(section: ValidateSample, concept: Concept, listed: list[Shot], pipelines: Pipelines) -> dict[str, Any]:
+    control = {"controlnet": pipelines.control_mark} if pipelines.control_mark else {}
     return {
-        "suite_id": suite_id(listed, section.sources, {**artist.identity, **control}),
+        "suite_id": suite_id(listed, section.sources, {**pipelines.identity, **control}),
         "pictures": len(listed),
-        "identity": artist.identity,
-        "adapters": artist.adapters,
+        "identity": pipelines.identity,
+        "adapters": pipelines.adapters,
         "concept": concept.model_dump(),
         "params": section.model_dump(mode="json"),
     }
@@ -104,7 +106,7 @@ def _place_sources(section: ValidateSample, folder: Path, size: int) -> None:
     known = Path(section.sources or ".") / "metadata.jsonl"
     labels = {row["file_name"]: row for row in read_jsonl(known)} if section.sources and known.is_file() else {}
     rows = []
-    for name, kind, file in _pictures(section):
+    for name, kind, file in _source_images(section):
         target = folder / kind / f"{file_stem(name)}.png"
         target.parent.mkdir(exist_ok=True)
         read_source(file, size).save(target)
@@ -113,9 +115,9 @@ def _place_sources(section: ValidateSample, folder: Path, size: int) -> None:
     write_jsonl(folder / "sources.jsonl", rows)
 
 
-def _pictures(section: ValidateSample) -> Iterator[tuple[str, str, Path]]:
+def _source_images(section: ValidateSample) -> Iterator[tuple[str, str, Path]]:
     sources = source_files(section.sources)
-    counterparts = pictures_in(Path(section.counterparts)) if section.counterparts else []
+    counterparts = images_in(Path(section.counterparts)) if section.counterparts else []
     for file in sources:
         yield file.name, "sources", file
         if counterpart := counterpart_of(file.name, sources, counterparts):

@@ -1,4 +1,4 @@
-"""The suite: every picture to draw, as plain values, before anything heavy is loaded.
+"""The suite: every image to generate, as plain values, before anything heavy is loaded.
 
 A shot names all that decides its pixels besides the weights. Arms that are compared share prompt and seed, so noise.
 """
@@ -16,9 +16,9 @@ from anime_lora.config.section import Concept
 from anime_lora.errors import SamplingError
 from anime_lora.files import sha256_file
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 NO_STYLE = "none"
-"""Stands for the style in the name of a picture without one."""
+"""Stands for the style in the name of an image without one."""
 HASHED = re.compile(r"(^|-)[0-9a-f]{8}$")
 """How a file stem that holds a hash ends."""
 LONGEST = 40
@@ -29,7 +29,7 @@ CONTROLLED = 0.8
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture to draw; `cluster` is the prompt or source that intervals resample."""
+    """One image to generate; `cluster` is the prompt or source that intervals resample."""
 
     gallery: str
     arm: str
@@ -73,13 +73,13 @@ class Wording:
 
 
 def shots(section: ValidateSample, concept: Concept) -> list[Shot]:
-    """Every picture of the suite, gallery by gallery."""
+    """Every image of the suite, gallery by gallery."""
     words = Wording(concept.trigger, concept.class_name)
     blank = Shot(
         *("", "", "", "", section.negative_prompt, section.seeds[0]), steps=section.steps, guidance=section.guidance
     )
-    drawn = [*_trigger(section, words, blank), *_sweeps(section, words, blank), *_styles(section, words, blank)]
-    return [*drawn, *_strength(section, words, blank), *_drift(section, blank), *_second(section, words, blank)]
+    from_text = [*_trigger(section, words, blank), *_sweeps(section, words, blank), *_styles(section, words, blank)]
+    return [*from_text, *_strength(section, words, blank), *_drift(section, blank), *_second(section, words, blank)]
 
 
 def _trigger(section: ValidateSample, words: Wording, blank: Shot) -> Iterator[Shot]:
@@ -145,24 +145,24 @@ def _second(section: ValidateSample, words: Wording, blank: Shot) -> Iterator[Sh
             yield replace(shot, arm=arm, lora_scale=scale)
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The picture files of a folder, by name; `._x.png` and other hidden files are none."""
-    return sorted(file for file in folder.glob("[!.]*") if file.suffix.lower() in PICTURES and file.is_file())
+def images_in(folder: Path) -> list[Path]:
+    """The image files of a folder, by name; `._x.png` and other hidden files are none."""
+    return sorted(file for file in folder.glob("[!.]*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
 def source_files(folder: str | None) -> list[Path]:
-    """The pictures of `sources`, by name.
+    """The images of `sources`, by name.
 
     Raises:
-        SamplingError: the folder is not there or holds no picture.
+        SamplingError: the folder is not there or holds no image.
     """
     if folder is None:
         return []
-    found = pictures_in(Path(folder))
+    found = images_in(Path(folder))
     if not found:
         raise SamplingError(
-            f"validate_sample.sources = {folder}: no picture ({', '.join(sorted(PICTURES))}) there; "
-            "name a folder with pictures, or null to leave img2img out"
+            f"validate_sample.sources = {folder}: no image ({', '.join(sorted(SUFFIXES))}) there; "
+            "name a folder with images, or null to leave img2img out"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""What one micro-batch shows the UNet, put together from cached latents, captions and the visit's draws."""
+"""What one micro-batch shows the UNet, put together from cached latents, captions and the visit's random numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,27 +8,29 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from anime_lora.config.train import Train
-from anime_lora.diffusion.rng import coin, draw, order, shuffled
+from anime_lora.diffusion.rng import order, sample_bool, sample_noise, shuffled
 from anime_lora.training import losses
-from anime_lora.training.images import Picture
+from anime_lora.training.images import TrainingImage
 from anime_lora.training.latent_cache import Latents
 from anime_lora.training.text_embeddings import Texts, shown
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One showing of one picture in one epoch, with the class picture shown beside it, if any."""
+    """One showing of one image in one epoch, with the class image shown beside it, if any."""
 
     epoch: int
-    picture: Picture
-    prior: Picture | None = None
+    image: TrainingImage
+    prior: TrainingImage | None = None
 
 
-def epoch_visits(pictures: Sequence[Picture], priors: Sequence[Picture], seed: int, epoch: int) -> list[Visit]:
-    """An epoch: every training picture once, class pictures dealt out in turn."""
+def epoch_visits(
+    images: Sequence[TrainingImage], priors: Sequence[TrainingImage], seed: int, epoch: int
+) -> list[Visit]:
+    """An epoch: every training image once, class images dealt out in turn."""
     dealt = shuffled(priors, "prior", seed, epoch)
-    places = order([picture.id for picture in pictures], seed, epoch)
-    return [Visit(epoch, pictures[i], dealt[n % len(dealt)] if dealt else None) for n, i in enumerate(places)]
+    places = order([image.id for image in images], seed, epoch)
+    return [Visit(epoch, images[i], dealt[n % len(dealt)] if dealt else None) for n, i in enumerate(places)]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Batches:
         self.scaling = float(latents.vae.config.scaling_factor)
 
     def of(self, visits: Sequence[Visit]) -> Batch:
-        """The batch of `visits`, class pictures included."""
+        """The batch of `visits`, class images included."""
         samples = [self._sample(*each) for each in self.samples(visits)]
         weights = [1.0] * len(visits) + [self.settings.prior_weight] * (len(samples) - len(visits))
         latents, noise = torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])
@@ -61,25 +63,25 @@ class Batches:
         return self.noised(latents, noise, timesteps, [sample[3] for sample in samples], torch.tensor(weights))
 
     @staticmethod
-    def samples(visits: Sequence[Visit]) -> list[tuple[int, Picture, str]]:
-        """Epoch, picture and name (what its draws follow from) of each sample of `visits`, class pictures last."""
-        found = [(v.epoch, v.picture, v.picture.id) for v in visits]
-        return found + [(v.epoch, v.prior, f"{v.prior.id}/{v.picture.id}") for v in visits if v.prior]
+    def samples(visits: Sequence[Visit]) -> list[tuple[int, TrainingImage, str]]:
+        """Epoch, image and name (what its random numbers follow from) of each sample of `visits`, class images last."""
+        found = [(v.epoch, v.image, v.image.id) for v in visits]
+        return found + [(v.epoch, v.prior, f"{v.prior.id}/{v.image.id}") for v in visits if v.prior]
 
-    def timestep(self, epoch: int, picture: Picture, name: str) -> int:
-        """The timestep that a sample draws."""
-        shape = tuple(self.latents.get(picture)[0].shape)
-        return draw(self.settings.seed, epoch, name, shape, len(self.alphas)).timestep
+    def timestep(self, epoch: int, image: TrainingImage, name: str) -> int:
+        """The timestep of a sample."""
+        shape = tuple(self.latents.get(image)[0].shape)
+        return sample_noise(self.settings.seed, epoch, name, shape, len(self.alphas)).timestep
 
-    def _sample(self, epoch: int, picture: Picture, name: str) -> tuple[Tensor, Tensor, int, str]:
-        """One picture's latent, noise, timestep and text; the draws follow from `name`."""
+    def _sample(self, epoch: int, image: TrainingImage, name: str) -> tuple[Tensor, Tensor, int, str]:
+        """One image's latent, noise, timestep and text; random numbers follow from `name`."""
         settings = self.settings
         key = (settings.seed, epoch, name)
-        mean, log_variance = self.latents.get(picture, settings.flip and coin(0.5, "flip", *key))
-        drawn = draw(*key, tuple(mean.shape), len(self.alphas))
-        noise = losses.shifted(drawn.noise, drawn.offset, settings.noise_offset)
-        text = shown(picture.text, key, settings.caption_dropout, settings.shuffle_tags, settings.keep_tags)
-        return losses.latent(mean, log_variance, drawn.posterior, self.scaling), noise, drawn.timestep, text
+        mean, log_variance = self.latents.get(image, settings.flip and sample_bool(0.5, "flip", *key))
+        sampled = sample_noise(*key, tuple(mean.shape), len(self.alphas))
+        noise = losses.shifted(sampled.noise, sampled.offset, settings.noise_offset)
+        text = shown(image.text, key, settings.caption_dropout, settings.shuffle_tags, settings.keep_tags)
+        return losses.latent(mean, log_variance, sampled.posterior, self.scaling), noise, sampled.timestep, text
 
     def noised(self, latents: Tensor, noise: Tensor, timesteps: Tensor, texts: list[str], weights: Tensor) -> Batch:
         """A batch from latents, noise and timesteps on the CPU."""

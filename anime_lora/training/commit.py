@@ -16,9 +16,9 @@ class Commit:
 def current(folder: Path = Path()) -> Commit | None:
     """The commit checked out in `folder`; None outside a repository, before the first commit, or without git."""
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             ["git", "log", "-1", "--format=%H %ct"], cwd=folder, capture_output=True, text=True, check=True
         ).stdout.split()
-        return Commit(told[0], int(told[1]))
+        return Commit(output[0], int(output[1]))
     except (OSError, subprocess.CalledProcessError, IndexError, ValueError):
         return None

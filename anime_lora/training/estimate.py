@@ -10,7 +10,7 @@ from anime_lora.diffusion import device as machine
 from anime_lora.diffusion.base_model import locate
 from anime_lora.training import measure, prior_preservation, sanity_checks
 from anime_lora.training.checkpoint import room_on_disk
-from anime_lora.training.images import Picture, of_split, read_pictures
+from anime_lora.training.images import TrainingImage, of_split, read_images
 from anime_lora.training.stage import identity
 from anime_lora.training.stop import listening
 from anime_lora.training.text_embeddings import token_count, truncated
@@ -29,7 +29,7 @@ def plan(  # noqa: PLR0917  the door: four sections, two folders
 ) -> list[tuple[str, str]]:
     """Rows of (what, value); a row named `doubt` is something that is seldom meant.
 
-    Encodes a few pictures into the latent cache and draws at most a step's class pictures, which stay for the real run;
+    Encodes a few images into the latent cache and generates at most a step's class images, which stay for the real run;
     takes a few steps, which are thrown away.
 
     Raises:
@@ -37,41 +37,41 @@ def plan(  # noqa: PLR0917  the door: four sections, two folders
         DatasetError: there is no organized dataset.
         BaseModelError: the base is missing or broken.
     """
-    pictures = read_pictures(source)
+    images = read_images(source)
     device = machine.device_name(compute)
     machine.check(settings, device, compute.processes)
-    sanity_checks.refuse(settings, concept, pictures)
+    sanity_checks.refuse(settings, concept, images)
     path = locate(base)
-    facts, mark = identity(settings, concept, base, path, pictures)
+    facts, mark = identity(settings, concept, base, path, images)
     with machine.deterministic(device), listening() as stop:
         run = open_run(settings, base, path, machine.accelerator(settings, device), (cache, mark))
-        run.pictures = sorted(pictures, key=lambda picture: picture.id)
-        with room_on_disk("latents and class pictures", cache), measure.fitting(run):
-            run.pictures += prior_preservation.class_pictures(
+        run.images = sorted(images, key=lambda image: image.id)
+        with room_on_disk("latents and class images", cache), measure.fitting(run):
+            run.images += prior_preservation.class_images(
                 run, prior_preservation.folder(cache, facts["base"]), stop, run.group_size
             )
             return [
-                *_counts(run, pictures, concept),
+                *_counts(run, images, concept),
                 *_costs(run, compute.processes),
-                *(("doubt", each) for each in sanity_checks.doubts(settings, concept, pictures)),
+                *(("doubt", each) for each in sanity_checks.doubts(settings, concept, images)),
             ]
 
 
-def _counts(run: Run, pictures: list[Picture], concept: Concept) -> Iterator[tuple[str, str]]:
-    settings, train = run.settings, of_split(pictures, "train")
+def _counts(run: Run, images: list[TrainingImage], concept: Concept) -> Iterator[tuple[str, str]]:
+    settings, train = run.settings, of_split(images, "train")
     tokenizer = run.pipe.tokenizer
     words = tokenizer.tokenize(concept.trigger)
-    long = truncated(tokenizer, [picture.text for picture in pictures])
-    longest = max(token_count(tokenizer, picture.text) for picture in pictures)
+    long = truncated(tokenizer, [image.text for image in images])
+    longest = max(token_count(tokenizer, image.text) for image in images)
     yield "device", str(run.accelerator.device)
-    yield "pictures", f"{len(train)} to train on, {len(pictures) - len(train)} held out"
-    yield "visits per picture", str(settings.epochs)
+    yield "images", f"{len(train)} to train on, {len(images) - len(train)} held out"
+    yield "visits per image", str(settings.epochs)
     yield "optimizer steps", f"{run.total_steps} ({-(-run.total_steps // settings.epochs)} per epoch)"
     group = settings.batch_size * settings.gradient_accumulation_steps
     yield "effective batch", f"{group} ({settings.batch_size} x {settings.gradient_accumulation_steps})"
-    told = ("effective learning rate", "effective rate of the text encoder")
+    labels = ("effective learning rate", "effective rate of the text encoder")
     rates = zip(
-        told, sanity_checks.rates(settings).values(), sanity_checks.effective_rates(settings).values(), strict=False
+        labels, sanity_checks.rates(settings).values(), sanity_checks.effective_rates(settings).values(), strict=False
     )
     yield from ((what, f"{moved:g} ({rate:g} x {moved / rate:g})") for what, rate, moved in rates)
     trained = sum(value.numel() for value in run.adapter().values())
@@ -82,18 +82,18 @@ def _counts(run: Run, pictures: list[Picture], concept: Concept) -> Iterator[tup
 
 
 def _costs(run: Run, processes: int) -> Iterator[tuple[str, str]]:
-    undrawn = run.settings.prior_images - len(of_split(run.pictures, "prior"))
-    missing, encode = measure.encode_seconds(run, undrawn)
-    held, drawn = measure.judge_seconds(run)
+    absent = run.settings.prior_images - len(of_split(run.images, "prior"))
+    missing, encode = measure.encode_seconds(run, absent)
+    held, generation = measure.validation_seconds(run)
     step = measure.step_seconds(run, processes)
     settings = run.settings
-    split = [len(of_split(run.pictures, name)) for name in ("train", "holdout")]
-    judged = sum(min(settings.heldout_images, count) for count in split)
-    whole = missing * encode + undrawn * drawn + run.total_steps * step
-    whole += (settings.epochs + 1) * (judged * held + settings.validation_images * drawn)
+    split = [len(of_split(run.images, name)) for name in ("train", "holdout")]
+    validated = sum(min(settings.heldout_images, count) for count in split)
+    whole = missing * encode + absent * generation + run.total_steps * step
+    whole += (settings.epochs + 1) * (validated * held + settings.validation_images * generation)
     disk = measure.disk_bytes(run, missing)
-    before = f"{_duration(missing * encode)} to encode {missing} pictures"
-    before += f" and {_duration(undrawn * drawn)} to draw {undrawn} class pictures" if undrawn else ""
+    before = f"{_duration(missing * encode)} to encode {missing} images"
+    before += f" and {_duration(absent * generation)} to generate {absent} class images" if absent else ""
     yield "time per step", f"{step:.2f} s"
     yield "time in all", f"about {_duration(whole)}, of which {before}"
     memory = measure.memory_peak(run), measure.memory_total(run)

@@ -1,4 +1,4 @@
-"""Latents cached by content: the VAE's posterior mean and log-variance per picture, resampled at each visit."""
+"""Latents cached by content: the VAE's posterior mean and log-variance per image, resampled at each visit."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from anime_lora.errors import DatasetError, TrainingError
 from anime_lora.files import write_bytes
 from anime_lora.progress import track
 from anime_lora.tensor_file import body, read_header, serialized
-from anime_lora.training.images import Picture
+from anime_lora.training.images import TrainingImage
 
 Posterior = tuple[Tensor, Tensor]
 """Mean and log-variance, each (C, h, w) in fp32 on the CPU."""
@@ -33,21 +33,21 @@ def module_hash(module: torch.nn.Module) -> str:
 
 
 def pixels(path: Path, size: int) -> Tensor:
-    """A picture as (1, 3, `size`, `size`) in [-1, 1], scaled by Lanczos when it has another size."""
+    """An image as (1, 3, `size`, `size`) in [-1, 1], scaled by Lanczos when it has another size."""
     try:
-        with Image.open(path) as image:
-            picture = image.convert("RGB")
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read as a picture ({error}): run the organize stage again") from error
-    if picture.size != (size, size):
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
+        raise DatasetError(f"{path} cannot be read as an image ({error}): run the organize stage again") from error
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
 class Latents:
     """A folder of cached posteriors: key = (pixel sha256, transform, VAE weights, dtype).
 
-    Encoding is one picture at a time, so that what a picture's latent is does not depend on its neighbours.
+    Encoding is one image at a time, so that what an image's latent is does not depend on its neighbours.
     """
 
     def __init__(self, folder: Path, vae: AutoencoderKL, size: int) -> None:
@@ -55,39 +55,39 @@ class Latents:
         self._vae_hash = module_hash(vae)
         self._memory: dict[str, Posterior] = {}
 
-    def _path(self, picture: Picture, flip: bool) -> Path:
+    def _path(self, image: TrainingImage, flip: bool) -> Path:
         transform = f"lanczos-{self.size}{'-flip' if flip else ''}"
-        key = "\x1f".join([picture.pixel_sha256, transform, self._vae_hash, "fp32", "posterior-1"])
+        key = "\x1f".join([image.pixel_sha256, transform, self._vae_hash, "fp32", "posterior-1"])
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.safetensors"
 
-    def missing(self, pictures: Sequence[Picture], flips: Iterable[bool]) -> list[tuple[Picture, bool]]:
-        """What of `pictures` × `flips` is not cached yet."""
+    def missing(self, images: Sequence[TrainingImage], flips: Iterable[bool]) -> list[tuple[TrainingImage, bool]]:
+        """What of `images` × `flips` is not cached yet."""
         sides = list(flips)
-        return [(p, f) for p in pictures for f in sides if not self._path(p, f).is_file()]
+        return [(p, f) for p in images for f in sides if not self._path(p, f).is_file()]
 
-    def fill(self, pictures: Sequence[Picture], flips: Iterable[bool], between: Callable[[], None]) -> int:
+    def fill(self, images: Sequence[TrainingImage], flips: Iterable[bool], between: Callable[[], None]) -> int:
         """Encode what is not cached and return how many that were; `between` is called after each.
 
         Raises:
-            TrainingError: a latent is not finite (names the picture).
+            TrainingError: a latent is not finite (names the image).
         """
-        missing = self.missing(pictures, flips)
-        for picture, flip in track(missing, "train", "encode pictures", len(missing), unit="picture"):
-            self._write(self._path(picture, flip), self._encode(picture, flip))
+        missing = self.missing(images, flips)
+        for image, flip in track(missing, "train", "encode images", len(missing), unit="image"):
+            self._write(self._path(image, flip), self._encode(image, flip))
             between()
         return len(missing)
 
     @torch.no_grad()
-    def _encode(self, picture: Picture, flip: bool) -> Posterior:
-        image = pixels(picture.path, self.size)
-        image = image.flip(-1) if flip else image
-        posterior = self.vae.encode(image.to(self.vae.device)).latent_dist
+    def _encode(self, image: TrainingImage, flip: bool) -> Posterior:
+        values = pixels(image.path, self.size)
+        values = values.flip(-1) if flip else values
+        posterior = self.vae.encode(values.to(self.vae.device)).latent_dist
         mean, log_variance = posterior.mean[0].float().cpu(), posterior.logvar[0].float().cpu()
         if not (mean.isfinite().all() and log_variance.isfinite().all()):
             raise TrainingError(
-                f"the latent of {picture.name} is not finite (NaN or infinity): look at the picture, "
-                "or at the base's VAE if every picture fails; nothing was cached for it"
+                f"the latent of {image.name} is not finite (NaN or infinity): look at the image, "
+                "or at the base's VAE if every image fails; nothing was cached for it"
             )
         return mean, log_variance
 
@@ -95,9 +95,9 @@ class Latents:
     def _write(path: Path, posterior: Posterior) -> None:
         write_bytes(path, serialized({"mean": posterior[0], "logvar": posterior[1]}, {}, {"sha256": ""}))
 
-    def get(self, picture: Picture, flip: bool = False) -> Posterior:
-        """The posterior of one picture, from memory, disk or, when its file is not what was written, encoded again."""
-        path = self._path(picture, flip)
+    def get(self, image: TrainingImage, flip: bool = False) -> Posterior:
+        """The posterior of one image, from memory, disk or, when its file is not what was written, encoded again."""
+        path = self._path(image, flip)
         found = self._memory.get(path.name)
         if found is not None:
             return found
@@ -107,7 +107,7 @@ class Latents:
             if read_header(path)["__metadata__"]["sha256"] != hashlib.sha256(body(loaded)[1]).hexdigest():
                 raise ValueError("not what was written")
         except Exception:  # safetensors raises its own, KeyError or OSError: whichever, the cure is the same
-            found = self._encode(picture, flip)
+            found = self._encode(image, flip)
             self._write(path, found)
         if len(self._memory) < IN_MEMORY:
             self._memory[path.name] = found

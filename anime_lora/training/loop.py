@@ -16,14 +16,14 @@ from anime_lora.training.resume import save
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop, StopAskedError
 from anime_lora.training.trainer import Run
-from anime_lora.training.validation import judge
+from anime_lora.training.validation import validate
 
 
 def train_epochs(run: Run, state: State, stop: Stop) -> None:
     """Train from `state` to the last epoch (or early stop); a stop leaves a checkpoint and raises StopAskedError."""
     try:
         if not state.epochs:
-            judge(run, state, stop)
+            validate(run, state, stop)
         with Progress("train", "train", run.total_steps, unit="step", done=state.step) as progress:
             while state.epoch < run.settings.epochs and not state.stopped_early:
                 _epoch(run, state, stop, progress)
@@ -33,7 +33,7 @@ def train_epochs(run: Run, state: State, stop: Stop) -> None:
 
 
 def _epoch(run: Run, state: State, stop: Stop, progress: Progress) -> None:
-    """The rest of the epoch `state` stands in, then its judgement and a checkpoint."""
+    """The rest of the epoch `state` stands in, then its validation and a checkpoint."""
     parts = groups(run.visits(state.epoch), run.group_size)
     run.training_mode(True)
     for part in parts[state.group :]:
@@ -42,14 +42,14 @@ def _epoch(run: Run, state: State, stop: Stop, progress: Progress) -> None:
         stop.check()
         if state.step % run.settings.checkpoint_every == 0 and state.group < len(parts):
             save(run, state)
-    judge(run, state, stop)
+    validate(run, state, stop)
     save(run, state)
 
 
 def take_step(run: Run, state: State, part: Sequence[Visit], stop: Stop) -> dict[str, float | int | None]:
     """One optimizer step on one accumulation group; counts it in `state` and returns its row of the loss table.
 
-    The gradient is the mean over the group's pictures, however they fall into micro-batches and processes.
+    The gradient is the mean over the group's images, however they fall into micro-batches and processes.
     A loss or gradient that is not finite skips the update.
 
     Raises:
@@ -75,7 +75,7 @@ def take_step(run: Run, state: State, part: Sequence[Visit], stop: Stop) -> dict
     row = {"step": state.step + 1, "epoch": state.epoch + 1, "loss": value if finite else None, "lr": rate}
     state.count(row)
     if not finite:
-        # fp16 overflows now and then while the loss scale settles; that is not a fault of the pictures
+        # fp16 overflows now and then while the loss scale settles; that is not a fault of the images
         settling = scaler is not None and math.isfinite(value) and scaler.get_scale() > 1
         note_bad(run, state, part, settling)
     else:
@@ -115,24 +115,24 @@ def share(run: Run, loss: Tensor, stop: Stop) -> Tensor:
 
 
 def note_bad(run: Run, state: State, part: Sequence[Visit], settling: bool) -> None:
-    """Put a skipped step on record, with its pictures and timesteps.
+    """Put a skipped step on record, with its images and timesteps.
 
     Raises:
         TrainingError: `train.max_bad_steps` in a row.
     """
     samples = run.batches.samples(part)
-    pictures, steps = [picture.name for _, picture, _ in samples], [run.batches.timestep(*each) for each in samples]
-    state.bad.append({"step": state.step, "pictures": pictures, "timesteps": steps})
+    images, steps = [image.name for _, image, _ in samples], [run.batches.timestep(*each) for each in samples]
+    state.bad.append({"step": state.step, "pictures": images, "timesteps": steps})
     state.bad_in_row += 0 if settling else 1
     print(f"step {state.step}: loss or gradient is not finite, update skipped ({shown(state.bad[-1])})", flush=True)
     if state.bad_in_row >= run.settings.max_bad_steps:
         listed = "\n".join(f"  step {bad['step']}: {shown(bad)}" for bad in state.bad[-state.bad_in_row :])
         raise TrainingError(
             f"{state.bad_in_row} steps in a row had no finite loss or gradient (limit train.max_bad_steps); lower "
-            f"train.learning_rate or look at these pictures:\n{listed}"
+            f"train.learning_rate or look at these images:\n{listed}"
         )
 
 
 def shown(bad: dict[str, Any]) -> str:
-    """The pictures of a skipped step, each with its timestep."""
+    """The images of a skipped step, each with its timestep."""
     return ", ".join(f"{name} at t={t}" for name, t in zip(bad["pictures"], bad["timesteps"], strict=True))

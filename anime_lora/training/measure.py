@@ -23,7 +23,7 @@ from anime_lora.training.loop import take_step
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
 from anime_lora.training.trainer import Run
-from anime_lora.training.validation import judged_weights
+from anime_lora.training.validation import eval_mode
 
 STEPS = 5
 ENOUGH = 15.0
@@ -55,22 +55,22 @@ def _seconds(run: Run, work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def encode_seconds(run: Run, undrawn: int = 0) -> tuple[int, float]:
-    """How many pictures the latent cache lacks, and the seconds that encoding one takes (0 when none is missing).
+def encode_seconds(run: Run, absent: int = 0) -> tuple[int, float]:
+    """How many images the latent cache lacks, and the seconds that encoding one takes (0 when none is missing).
 
-    `undrawn` class pictures are still to come. Encodes what the measured steps need; it stays in the cache for the
+    `absent` class images are still to come. Encodes what the measured steps need; it stays in the cache for the
     real run.
     """
     flips = [False, True] if run.settings.flip else [False]
     latents = run.batches.latents
-    missing = latents.missing(of_split(run.pictures, "train") + of_split(run.pictures, "prior"), flips)
-    missing += latents.missing(of_split(run.pictures, "holdout"), [False])
+    missing = latents.missing(of_split(run.images, "train") + of_split(run.images, "prior"), flips)
+    missing += latents.missing(of_split(run.images, "holdout"), [False])
     shown = run.visits(0)[: 2 * run.group_size]
-    needed = list({p: None for v in shown for p in (v.picture, v.prior) if p is not None})
+    needed = list({p: None for v in shown for p in (v.image, v.prior) if p is not None})
     times = [_seconds(run, lambda p=p, f=f: latents.get(p, f)) for p, f in latents.missing(needed, flips)]  # type: ignore[misc]
     if missing and not times:
         times = [_seconds(run, lambda: latents.get(*missing[0]))]
-    return len(missing) + undrawn * len(flips), statistics.median(times) if times else 0.0
+    return len(missing) + absent * len(flips), statistics.median(times) if times else 0.0
 
 
 def step_seconds(run: Run, processes: int) -> float:
@@ -90,23 +90,23 @@ def step_seconds(run: Run, processes: int) -> float:
     if state.bad_in_row:
         raise TrainingError(
             f"{len(state.bad)} of the first {len(times)} steps had no finite loss or gradient, e.g. with "
-            f"{state.bad[0]['pictures'][0]}: lower train.learning_rate or look at the picture"
+            f"{state.bad[0]['pictures'][0]}: lower train.learning_rate or look at the image"
         )
     return statistics.median(times[1:])
 
 
-def judge_seconds(run: Run) -> tuple[float, float]:
-    """Seconds of one picture's held-out loss, and of drawing one validation picture.
+def validation_seconds(run: Run) -> tuple[float, float]:
+    """Seconds of one image's held-out loss, and of generating one validation image.
 
-    A drawing is one short drawing, and for each further step two of the held-out loss's forward passes.
+    Generating is measured for one step; each further step counts as two of the held-out loss's forward passes.
     """
-    picture = of_split(run.pictures, "train")[0]
+    image = of_split(run.images, "train")[0]
     short = replace(run, settings=run.settings.model_copy(update={"validation_steps": 1}))
     prompt = run.settings.validation_prompt
-    with judged_weights(run):
-        held = _seconds(run, lambda: heldout.loss(picture, run.predict, run.batches))
-        drawn = _seconds(run, lambda: preview.picture(short, preview.sample(short, prompt, 0, Stop())))
-    return held, drawn + (run.settings.validation_steps - 1) * held * 2 / heldout.STRATA
+    with eval_mode(run):
+        held = _seconds(run, lambda: heldout.loss(image, run.predict, run.batches))
+        generation = _seconds(run, lambda: preview.decode(short, preview.sample(short, prompt, 0, Stop())))
+    return held, generation + (run.settings.validation_steps - 1) * held * 2 / heldout.STRATA
 
 
 def memory_peak(run: Run) -> int:
@@ -144,7 +144,7 @@ def disk_bytes(run: Run, missing: int) -> dict[str, int]:
         "checkpoint": checkpoint,
         "checkpoints": checkpoint * (settings.keep_checkpoints + 1),  # the old one goes after the new one verifies
         "adapters": adapter * (settings.epochs + 1) + adapter * 3 + epochs,
-        "latents": missing * tensor_bytes(run.batches.latents.get(of_split(run.pictures, "train")[0])),
+        "latents": missing * tensor_bytes(run.batches.latents.get(of_split(run.images, "train")[0])),
     }
 
 

@@ -15,7 +15,7 @@ from anime_lora.config.section import Base, Concept
 from anime_lora.config.train import Train
 from anime_lora.lora.formats.kohya import written_alpha
 from anime_lora.training import commit
-from anime_lora.training.images import Picture, of_split
+from anime_lora.training.images import TrainingImage, of_split
 from anime_lora.training.state import State
 from anime_lora.training.trainer import Run
 
@@ -36,7 +36,7 @@ def model_name(base: Base) -> str:
 
 def describe(run: Run, state: State, epoch: int, concept: Concept, base: Base) -> dict[str, str]:
     """kohya's keys for the adapter of `epoch`."""
-    settings, pictures = run.settings, of_split(run.pictures, "train")
+    settings, images = run.settings, of_split(run.images, "train")
     steps = next(row["step"] for row in state.epochs if row["epoch"] == epoch)
     second = run.pipe.unet.config.cross_attention_dim == 1024
     folder = f"{concept.trigger}_{concept.class_name}"
@@ -72,11 +72,11 @@ def describe(run: Run, state: State, epoch: int, concept: Concept, base: Base) -
         "ss_max_grad_norm": settings.max_grad_norm,
         "ss_caption_dropout_rate": settings.caption_dropout,
         "ss_resolution": f"({side}, {side})",
-        "ss_num_train_images": len(pictures),
-        "ss_num_reg_images": len(of_split(run.pictures, "prior")),
-        "ss_dataset_dirs": {folder: {"n_repeats": 1, "img_count": len(pictures)}},
-        "ss_bucket_info": {"buckets": {"0": {"resolution": [side, side], "count": len(pictures)}}},
-        "ss_tag_frequency": {folder: tag_frequency(pictures)},
+        "ss_num_train_images": len(images),
+        "ss_num_reg_images": len(of_split(run.images, "prior")),
+        "ss_dataset_dirs": {folder: {"n_repeats": 1, "img_count": len(images)}},
+        "ss_bucket_info": {"buckets": {"0": {"resolution": [side, side], "count": len(images)}}},
+        "ss_tag_frequency": {folder: tag_frequency(images)},
     }
     return {key: _text(value) for key, value in values.items()}
 
@@ -94,9 +94,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value) if isinstance(value, dict) else str(value)
 
 
-def tag_frequency(pictures: list[Picture]) -> dict[str, int]:
+def tag_frequency(images: list[TrainingImage]) -> dict[str, int]:
     """How often each comma-separated part occurs in the captions, the most frequent first."""
-    counts = Counter(tag.strip() for picture in pictures for tag in picture.text.split(",") if tag.strip())
+    counts = Counter(tag.strip() for image in images for tag in image.text.split(",") if tag.strip())
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
@@ -129,13 +129,13 @@ def _moment() -> int | None:
 
 
 def thumbnail(strip: Path) -> str:
-    """The first picture of a sample strip as a JPEG data URI of at most 256 px."""
-    with Image.open(strip) as image:
-        side = image.height
-        picture = image.crop((0, 0, side, side)).convert("RGB")
-    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    """The first image of a sample strip as a JPEG data URI of at most 256 px."""
+    with Image.open(strip) as opened:
+        side = opened.height
+        image = opened.crop((0, 0, side, side)).convert("RGB")
+    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.save(buffer, "jpeg", quality=85)
+    image.save(buffer, "jpeg", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -106,7 +106,7 @@ class Average:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange weights and average: once to judge the average, once more to train on."""
+        """Exchange weights and average: once to validate the average, once more to train on."""
         for shadow, parameter in zip(self.shadow, self.parameters, strict=True):
             kept = parameter.detach().clone()
             parameter.copy_(shadow)

@@ -1,4 +1,4 @@
-"""Validation pictures while training: a short sampling of the adapter as it is, from seeds of its own."""
+"""Validation images while training: a short sampling of the adapter as it is, from seeds of its own."""
 
 import io
 from pathlib import Path
@@ -14,27 +14,27 @@ from anime_lora.training.stop import Stop
 from anime_lora.training.trainer import Run
 
 
-def draw_strip(run: Run, path: Path, stop: Stop, trained: bool) -> list[Tensor]:
-    """Draw the validation prompt for each seed and write the pictures side by side as one PNG; returns their latents.
+def generate_strip(run: Run, path: Path, stop: Stop, trained: bool) -> list[Tensor]:
+    """Generate the validation prompt for each seed and write the images side by side as one PNG; returns their latents.
 
-    The PNG carries the `parameters` text that A1111 reads, for its first picture: `trained`, with the adapter.
+    The PNG carries the `parameters` text that A1111 reads, for its first image: `trained`, with the adapter.
     """
     seeds = [run.settings.seed + i for i in range(run.settings.validation_images)]
     latents = [sample(run, run.settings.validation_prompt, seed, stop) for seed in seeds]
-    drawn = [picture(run, latent) for latent in latents]
-    height, width = drawn[0].height, drawn[0].width
-    strip = Image.new("RGB", (width * len(drawn), height))
-    for place, one in enumerate(drawn):
+    images = [decode(run, latent) for latent in latents]
+    height, width = images[0].height, images[0].width
+    strip = Image.new("RGB", (width * len(images), height))
+    for place, one in enumerate(images):
         strip.paste(one, (place * width, 0))
     asked = run.settings.validation_prompt + (f" <lora:{run.name}:1>" if trained else "")
     write_bytes(path, png(strip, parameters(run, asked, seeds[0])))
     return latents
 
 
-def png(image: Image.Image, told: str) -> bytes:
-    """The bytes of a PNG that carries `told` as its `parameters`."""
+def png(image: Image.Image, metadata: str) -> bytes:
+    """The bytes of a PNG that carries `metadata` as its `parameters`."""
     text = PngInfo()
-    text.add_text("parameters", told)
+    text.add_text("parameters", metadata)
     buffer = io.BytesIO()
     image.save(buffer, "png", pnginfo=text)
     return buffer.getvalue()
@@ -79,8 +79,8 @@ def sample(run: Run, prompt: str, seed: int, stop: Stop) -> Tensor:
 
 
 @torch.no_grad()
-def picture(run: Run, latent: Tensor) -> Image.Image:
-    """The picture of one latent, as `sample` returns it."""
+def decode(run: Run, latent: Tensor) -> Image.Image:
+    """The image of one latent, as `sample` returns it."""
     image = run.pipe.vae.decode(latent[None].to(run.pipe.vae.device), return_dict=False)[0][0]
     values = ((image / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(values)

@@ -71,9 +71,9 @@ def relaunch(processes: int, device: str) -> None:
                 if stop.requested and not signalled:
                     signalled = True
                     child.terminate()
-        told = next((file.read_text(encoding="utf-8") for file in Path(reasons).iterdir()), "its reason stands above")
+        reason = next((file.read_text(encoding="utf-8") for file in Path(reasons).iterdir()), "its reason stands above")
     if code == 0:
         return
     if stop.requested:
         raise SystemExit(STOPPED)
-    raise TrainingError(f"one of {processes} training processes failed (exit code {code}): {told}")
+    raise TrainingError(f"one of {processes} training processes failed (exit code {code}): {reason}")

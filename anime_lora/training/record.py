@@ -17,7 +17,7 @@ def write_curves(folder: Path, state: State) -> None:
 
 
 def scored(state: State) -> list[dict[str, Any]]:
-    """The judged epochs with their selection scores."""
+    """The validated epochs with their selection scores."""
     return [{**row, "score": score} for row, score in zip(state.epochs, scores(state.epochs), strict=True)]
 
 
@@ -36,7 +36,7 @@ def write_record(folder: Path, facts: dict[str, Any], adapters: dict[str, Path])
 
 
 def _epochs(record: dict[str, Any]) -> str:
-    """The judged epochs as a Markdown table."""
+    """The validated epochs as a Markdown table."""
     names = ("epoch", "step", "heldout", "probe", "style", "score")
     rows = [[row[name] for name in names] for row in record["epochs"]]
     cells = [["" if v is None else f"{v:.5g}" for v in row] for row in rows]
@@ -60,7 +60,7 @@ instance_prompt: {concept["instance_prompt"]}
 ![Samples of the published epoch]({strip})
 
 A LoRA of rank {params["rank"]} (alpha {params["alpha"]}, {params["target"]}) for `{record["base"]["model"]}`,
-trained on {record["dataset"]["train"]} pictures for {record["steps"]} steps.
+trained on {record["dataset"]["train"]} images for {record["steps"]} steps.
 Published: epoch {record["epoch"]}, {record["reason"]}.
 
 Prompt with `{concept["instance_prompt"]}`.

@@ -1,4 +1,4 @@
-"""Whether a training makes sense, told from settings and captions alone, before the base is loaded."""
+"""Whether a training makes sense, judged from settings and captions alone, before the base is loaded."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,7 @@ from anime_lora.config.section import Concept
 from anime_lora.config.train import Train
 from anime_lora.errors import TrainingError
 from anime_lora.lora.adapter import scale
-from anime_lora.training.images import Picture, of_split
+from anime_lora.training.images import TrainingImage, of_split
 
 MAX_RATE = 0.05
 """Effective rate that no adapter survives: AdamW moves each weight by about the rate, so 20 steps make B ≈ 1."""
@@ -27,19 +27,19 @@ def effective_rates(settings: Train) -> dict[str, float]:
     return {name: rate * factor for name, rate in rates(settings).items()}
 
 
-def total_steps(settings: Train, pictures: Sequence[Picture]) -> int:
+def total_steps(settings: Train, images: Sequence[TrainingImage]) -> int:
     """Optimizer steps of the whole run."""
     group = settings.batch_size * settings.gradient_accumulation_steps
-    return settings.epochs * -(-len(of_split(pictures, "train")) // group)
+    return settings.epochs * -(-len(of_split(images, "train")) // group)
 
 
-def refuse(settings: Train, concept: Concept, pictures: Sequence[Picture]) -> None:
+def refuse(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> None:
     """Stop a training that cannot succeed.
 
     Raises:
         TrainingError: one line per reason, each with the setting, its value, the limit and what to do.
     """
-    found = list(_nonsense(settings, concept, pictures))
+    found = list(_nonsense(settings, concept, images))
     if found:
         plural = "reason" if len(found) == 1 else "reasons"
         raise TrainingError(
@@ -47,8 +47,8 @@ def refuse(settings: Train, concept: Concept, pictures: Sequence[Picture]) -> No
         )
 
 
-def _nonsense(settings: Train, concept: Concept, pictures: Sequence[Picture]) -> Iterator[str]:
-    train, steps = of_split(pictures, "train"), total_steps(settings, pictures)
+def _nonsense(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> Iterator[str]:
+    train, steps = of_split(images, "train"), total_steps(settings, images)
     for name, rate in effective_rates(settings).items():
         if settings.optimizer != "prodigy" and rate > MAX_RATE:
             yield (
@@ -67,20 +67,20 @@ def _nonsense(settings: Train, concept: Concept, pictures: Sequence[Picture]) ->
         )
     if settings.caption_dropout == 1:
         yield "train.caption_dropout = 1.0 empties every caption: no word would be learned; 0.1 is usual"
-    if not any(concept.trigger in picture.text for picture in train):
+    if not any(concept.trigger in image.text for image in train):
         yield (
             f"concept.trigger = {concept.trigger} stands in none of {len(train)} training captions, e.g. "
             f"{train[0].text[:60]!r}: put it into concept.instance_prompt and run the organize stage again"
         )
 
 
-def doubts(settings: Train, concept: Concept, pictures: Sequence[Picture]) -> list[str]:
+def doubts(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> list[str]:
     """What is unlikely to be meant, one sentence each; nothing stops for it."""
-    return [*_doubts_about_steps(settings, pictures), *_doubts_about_words(settings, concept, pictures)]
+    return [*_doubts_about_steps(settings, images), *_doubts_about_words(settings, concept, images)]
 
 
-def _doubts_about_steps(settings: Train, pictures: Sequence[Picture]) -> Iterator[str]:
-    train, steps = of_split(pictures, "train"), total_steps(settings, pictures)
+def _doubts_about_steps(settings: Train, images: Sequence[TrainingImage]) -> Iterator[str]:
+    train, steps = of_split(images, "train"), total_steps(settings, images)
     group = settings.batch_size * settings.gradient_accumulation_steps
     for name, rate in effective_rates(settings).items():
         if settings.optimizer != "prodigy" and not LOW_RATE <= rate <= HIGH_RATE:
@@ -88,21 +88,21 @@ def _doubts_about_steps(settings: Train, pictures: Sequence[Picture]) -> Iterato
     if steps < FEW_STEPS:
         yield f"{steps} optimizer steps hardly move an adapter: raise train.epochs or lower the effective batch"
     if group > len(train):
-        yield f"the effective batch of {group} exceeds the {len(train)} training pictures: each epoch is one step"
-    if settings.patience is not None and not (settings.heldout_images and of_split(pictures, "holdout")):
-        yield "train.patience has no effect without held-out pictures (organize.holdout_share, train.heldout_images)"
+        yield f"the effective batch of {group} exceeds the {len(train)} training images: each epoch is one step"
+    if settings.patience is not None and not (settings.heldout_images and of_split(images, "holdout")):
+        yield "train.patience has no effect without held-out images (organize.holdout_share, train.heldout_images)"
     if settings.patience is not None and settings.patience >= settings.epochs:
         yield f"train.patience = {settings.patience} has no effect within {settings.epochs} epochs"
 
 
-def _doubts_about_words(settings: Train, concept: Concept, pictures: Sequence[Picture]) -> Iterator[str]:
-    train, trigger = of_split(pictures, "train"), concept.trigger
-    without = [picture for picture in train if trigger not in picture.text]
+def _doubts_about_words(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> Iterator[str]:
+    train, trigger = of_split(images, "train"), concept.trigger
+    without = [image for image in train if trigger not in image.text]
     if without:
         yield f"{len(without)} of {len(train)} training captions lack the trigger {trigger}, e.g. {without[0].name}"
     if trigger not in settings.validation_prompt:
-        yield f"train.validation_prompt lacks the trigger {trigger}: the pictures after each epoch will not show it"
+        yield f"train.validation_prompt lacks the trigger {trigger}: the images after each epoch will not show it"
     if settings.shuffle_tags and settings.keep_tags == 0:
         yield "train.shuffle_tags with keep_tags 0 moves the trigger about: keep_tags 1 keeps it in front"
     if settings.prior_images and trigger in settings.prior_prompt:
-        yield f"train.prior_prompt holds the trigger {trigger}: class pictures would teach that it means nothing new"
+        yield f"train.prior_prompt holds the trigger {trigger}: class images would teach that it means nothing new"

@@ -1,7 +1,7 @@
 """Which epoch is published: held-out loss and the style of the epoch's samples, in one score, with the reason.
 
-Rows are `State.epochs`: `heldout` is the mean of the held-out pictures' losses `each`, `style` the mean distance of the
-validation pictures from the style; epoch 0 is the untrained base. What was not measured or not finite is None.
+Rows are `State.epochs`: `heldout` is the mean of the held-out images' losses `each`, `style` the mean distance of the
+validation images from the style; epoch 0 is the untrained base. What was not measured or not finite is None.
 """
 
 import math
@@ -20,7 +20,7 @@ def scores(rows: Sequence[dict[str, Any]]) -> list[float | None]:
     the held-out loss lies above the lowest.
 
     So among epochs whose losses cannot be told apart the style decides, and an epoch that is surely worse on held-out
-    pictures is out (the one-standard-error rule, Breiman et al. 1984). None without held-out pictures, and for an
+    images is out (the one-standard-error rule, Breiman et al. 1984). None without held-out images, and for an
     epoch that has diverged.
     """
     known = [row for row in rows if row["heldout"] is not None and not diverged(rows[0], row)]
@@ -41,7 +41,7 @@ def style_gain(base: dict[str, Any], row: dict[str, Any]) -> float:
 
 
 def excess(row: dict[str, Any], lowest: dict[str, Any]) -> float:
-    """By how many standard errors of their difference, picture by picture, the loss of `row` lies above `lowest`'s."""
+    """By how many standard errors of their difference, image by image, the loss of `row` lies above `lowest`'s."""
     differences = [a - b for a, b in zip(row["each"], lowest["each"], strict=True)]
     error = statistics.stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
     return float((row["heldout"] - lowest["heldout"]) / max(error, FLOOR * lowest["heldout"]))
@@ -55,7 +55,7 @@ def choose(rows: Sequence[dict[str, Any]]) -> tuple[int, str]:
     """
     base, last = rows[0], rows[-1]["epoch"]
     if base["heldout"] is None:
-        return last, "the last epoch: there are no held-out pictures to choose by"
+        return last, "the last epoch: there are no held-out images to choose by"
     scored = [(score, row) for score, row in zip(scores(rows), rows, strict=True) if row["epoch"] and score is not None]
     if not scored:
         raise TrainingError(

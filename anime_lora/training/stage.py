@@ -19,7 +19,7 @@ from anime_lora.files import fresh_folder, link_or_copy, refuse_foreign
 from anime_lora.lora.export import export, write_kohya
 from anime_lora.training import commit, measure, metadata, prior_preservation, processes, record, sanity_checks
 from anime_lora.training.checkpoint import room_on_disk
-from anime_lora.training.images import Picture, dataset_hash, of_split, read_pictures
+from anime_lora.training.images import TrainingImage, dataset_hash, of_split, read_images
 from anime_lora.training.loop import train_epochs
 from anime_lora.training.resume import restore
 from anime_lora.training.selection import choose
@@ -53,21 +53,21 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     refuse_foreign(out, paths.WRITES[paths.TRAIN])
     device = machine.device_name(compute)
     machine.check(settings, device, compute.processes)
-    pictures = read_pictures(organize)
-    sanity_checks.refuse(settings, concept, pictures)
+    images = read_images(organize)
+    sanity_checks.refuse(settings, concept, images)
     base_path = locate(base)
     if compute.processes > 1 and not machine.launched():
         processes.relaunch(compute.processes, device)
         return
-    facts, mark = identity(settings, concept, base, base_path, pictures)
+    facts, mark = identity(settings, concept, base, base_path, images)
     with machine.deterministic(device), processes.reporting(), listening() as stop:
         run = _prepared(settings, base, base_path, device, (cache, mark))
         run.name = f"{concept.trigger}_{concept.class_name}"
         if run.accelerator.is_main_process:
-            for doubt in sanity_checks.doubts(settings, concept, pictures):
+            for doubt in sanity_checks.doubts(settings, concept, images):
                 print(f"warning: {doubt}", flush=True)
         with room_on_disk("the work in progress", cache):
-            _cache_pictures(run, pictures, prior_preservation.folder(cache, facts["base"]), stop)
+            _cache_latents(run, images, prior_preservation.folder(cache, facts["base"]), stop)
             state = restore(run)
             with measure.fitting(run):
                 train_epochs(run, state, stop)
@@ -79,10 +79,10 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
 
 
 def identity(
-    settings: Train, concept: Concept, base: Base, path: Path, pictures: list[Picture]
+    settings: Train, concept: Concept, base: Base, path: Path, images: list[TrainingImage]
 ) -> tuple[dict[str, Any], str]:
     """What a run's result follows from, for its record, and the fingerprint of it that names its work folder."""
-    counts = {split: len(of_split(pictures, split)) for split in ("train", "holdout")}
+    counts = {split: len(of_split(images, split)) for split in ("train", "holdout")}
     known: dict[str, Any] = {
         "params": settings.model_dump(exclude=NO_EFFECT),
         "concept": concept.model_dump(),
@@ -92,7 +92,7 @@ def identity(
             "weights_sha256": weights_hash(path),
             "configs_sha256": configs_hash(path),
         },
-        "dataset": {"sha256": dataset_hash(pictures), **counts},
+        "dataset": {"sha256": dataset_hash(images), **counts},
     }
     made_by = commit.current()
     code = {"version": __version__, "commit": made_by.sha if made_by else None}
@@ -124,20 +124,20 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(done)
 
 
-def _cache_pictures(run: Run, pictures: list[Picture], folder: Path, stop: Stop) -> None:
-    """Fill the latent cache (first process only) and give the run its pictures; `folder` keeps class pictures."""
-    run.pictures = sorted(pictures, key=lambda picture: picture.id)
+def _cache_latents(run: Run, images: list[TrainingImage], folder: Path, stop: Stop) -> None:
+    """Fill the latent cache (first process only) and give the run its images; `folder` keeps class images."""
+    run.images = sorted(images, key=lambda image: image.id)
     if run.accelerator.is_main_process:
-        long = truncated(run.pipe.tokenizer, [picture.text for picture in pictures])
+        long = truncated(run.pipe.tokenizer, [image.text for image in images])
         if long:
             limit = run.pipe.tokenizer.model_max_length
             print(
                 f"warning: {len(long)} captions are longer than {limit} tokens; the rest is not read: {long[0][:60]}…"
             )
-    run.pictures += prior_preservation.class_pictures(run, folder, stop)
+    run.images += prior_preservation.class_images(run, folder, stop)
     if run.accelerator.is_main_process:
-        trained = [picture for picture in run.pictures if picture.split != "holdout"]
-        run.batches.latents.fill(of_split(pictures, "holdout"), [False], stop.check)
+        trained = [image for image in run.images if image.split != "holdout"]
+        run.batches.latents.fill(of_split(images, "holdout"), [False], stop.check)
         run.batches.latents.fill(trained, [False, True] if run.settings.flip else [False], stop.check)
     run.accelerator.wait_for_everyone()
 
@@ -150,13 +150,13 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     name = f"{run.name}.safetensors"
     lineage = metadata.lineage(facts)
 
-    def told(number: int) -> dict[str, str]:
+    def file_metadata(number: int) -> dict[str, str]:
         described = metadata.describe(run, state, number, concept, base)
         return {**described, **metadata.model_spec(run, concept, strip_file(run.folder, number)), **lineage}
 
     def written(number: int, target: Path, file: str) -> tuple[Path, Path]:
         adapter = load_file(adapter_file(run.folder, number))
-        return export(run.pipe, adapter, run.settings, (target, file), told(number))
+        return export(run.pipe, adapter, run.settings, (target, file), file_metadata(number))
 
     first, second = written(epoch, folder, name)
     last_fault = _fault("the last epoch", folder / "last", lambda: written(last, folder / "last", name))
@@ -165,7 +165,7 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     if run.settings.keep_epochs:
         for row in state.epochs[1:]:
             target = folder / "epochs" / f"epoch-{row['epoch']:02d}.safetensors"
-            adapter, about = load_file(adapter_file(run.folder, row["epoch"])), told(row["epoch"])
+            adapter, about = load_file(adapter_file(run.folder, row["epoch"])), file_metadata(row["epoch"])
             _fault(f"epoch {row['epoch']}", target, partial(write_kohya, target, adapter, run.settings, about))
     record.write_curves(folder, state)
     found = {

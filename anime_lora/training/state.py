@@ -16,11 +16,11 @@ class State:
     losses: list[dict[str, Any]] = field(default_factory=list)
     """One row per step: step, epoch, loss (None when it was not finite), lr."""
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    """One row per judged epoch, the untrained base as epoch 0: epoch, step, heldout, probe, gap, each, style."""
+    """One row per validated epoch, the untrained base as epoch 0: epoch, step, heldout, probe, gap, each, style."""
     bad: list[dict[str, Any]] = field(default_factory=list)
-    """Skipped steps: step, pictures, timesteps."""
+    """Skipped steps: step, images, timesteps."""
     files: dict[str, str] = field(default_factory=dict)
-    """The judged epochs' adapters and strips: path in the work folder, sha256 (known to the first process)."""
+    """The validated epochs' adapters and strips: path in the work folder, sha256 (known to the first process)."""
 
     def count(self, row: dict[str, Any]) -> None:
         """One more step is done."""
@@ -28,7 +28,7 @@ class State:
         self.losses.append(row)
 
     def end_epoch(self, row: dict[str, Any]) -> None:
-        """The epoch (or, as epoch 0, the base) is judged."""
+        """The epoch (or, as epoch 0, the base) is validated."""
         self.epochs.append(row)
         self.epoch, self.group = row["epoch"], 0
 

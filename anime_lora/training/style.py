@@ -1,6 +1,6 @@
-"""How far pictures are from the style, told from their latents alone.
+"""How far images are from the style, measured on their latents alone.
 
-No second model takes part, so the epoch is not chosen by the encoder that judges it afterwards.
+No second model takes part, so the epoch is not chosen by the encoder that measures it afterwards.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ def statistics(latent: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def distances(drawn: Sequence[Tensor], style: Sequence[Tensor]) -> list[float]:
-    """Each drawn latent's root mean square deviation from the style's latents, in their own standard deviations.
+def distances(generated: Sequence[Tensor], style: Sequence[Tensor]) -> list[float]:
+    """Each generated latent's root mean square deviation from the style's latents, in their own standard deviations.
 
-    A picture of the style has about 1. Two latents of the style or more are needed.
+    An image of the style has about 1. Two latents of the style or more are needed.
     """
     reference = torch.stack([statistics(latent) for latent in style])
     middle, spread = reference.mean(0), reference.std(0).clamp(min=1e-6)
-    return [float(((statistics(latent) - middle) / spread).square().mean().sqrt()) for latent in drawn]
+    return [float(((statistics(latent) - middle) / spread).square().mean().sqrt()) for latent in generated]

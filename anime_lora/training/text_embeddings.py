@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anime_lora.diffusion.rng import coin, shuffled
+from anime_lora.diffusion.rng import sample_bool, shuffled
 
 
 def shown(text: str, key: tuple[object, ...], dropout: float, shuffle: bool, keep: int) -> str:
     """The caption of one visit: empty with probability `dropout`; else its comma-separated parts, after the first
     `keep` in an order that follows from `key` when `shuffle` is on.
     """
-    if dropout and coin(dropout, "caption dropout", *key):
+    if dropout and sample_bool(dropout, "caption dropout", *key):
         return ""
     if not shuffle:
         return text

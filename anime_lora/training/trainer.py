@@ -1,4 +1,4 @@
-"""One training run's parts, put together once: base, adapters, cached pictures, optimizer, processes."""
+"""One training run's parts, put together once: base, adapters, cached images, optimizer, processes."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from anime_lora.lora import adapter as lora
 from anime_lora.lora.fused_layers import fuse
 from anime_lora.training import losses as objective
 from anime_lora.training.batch import Batch, Batches, Visit, epoch_visits
-from anime_lora.training.images import Picture, of_split
+from anime_lora.training.images import TrainingImage, of_split
 from anime_lora.training.latent_cache import Latents
 from anime_lora.training.optim import Average, build
 from anime_lora.training.text_embeddings import Texts
@@ -39,7 +39,7 @@ class Run:
     batches: Batches
     optimizer: torch.optim.Optimizer
     average: Average | None
-    pictures: list[Picture]
+    images: list[TrainingImage]
     folder: Path
     """Work folder: checkpoints, epoch adapters, sample strips."""
     fingerprint: str
@@ -53,13 +53,13 @@ class Run:
 
     @property
     def group_size(self) -> int:
-        """Pictures per optimizer step, whatever the number of processes."""
+        """Images per optimizer step, whatever the number of processes."""
         return self.settings.batch_size * self.settings.gradient_accumulation_steps
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps per epoch, the short last one included."""
-        return -(-len(of_split(self.pictures, "train")) // self.group_size)
+        return -(-len(of_split(self.images, "train")) // self.group_size)
 
     @property
     def total_steps(self) -> int:
@@ -68,7 +68,7 @@ class Run:
 
     def visits(self, epoch: int) -> list[Visit]:
         """What epoch `epoch` shows, in order."""
-        train, priors = of_split(self.pictures, "train"), of_split(self.pictures, "prior")
+        train, priors = of_split(self.images, "train"), of_split(self.images, "prior")
         return epoch_visits(train, priors, self.settings.seed, epoch)
 
     def mine(self, items: Sequence[Any]) -> list[Any]:
@@ -91,7 +91,7 @@ class Run:
         return found
 
     def losses(self, visits: Sequence[Visit]) -> Tensor:
-        """The weighted loss of each sample of `visits`, class pictures after the others."""
+        """The weighted loss of each sample of `visits`, class images after the others."""
         batch = self.batches.of(visits)
         return objective.squared_error(self.predict(batch), batch.target) * batch.weights
 
@@ -103,7 +103,7 @@ class Run:
             return
         device = self.accelerator.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(number("dropout", self.settings.seed, visits[0].epoch, *(v.picture.id for v in visits)))
+            torch.manual_seed(number("dropout", self.settings.seed, visits[0].epoch, *(v.image.id for v in visits)))
             yield
 
     def training_mode(self, on: bool) -> None:
@@ -154,7 +154,7 @@ def prepare_models(pipe: StableDiffusionPipeline, settings: Train, device: torch
 
 
 def open_run(settings: Train, base: Base, path: Path, accelerator: Accelerator, work: tuple[Path, str]) -> Run:
-    """A `Run` on the base at `path`; `work` is the cache folder and the run's fingerprint. Pictures are set after.
+    """A `Run` on the base at `path`; `work` is the cache folder and the run's fingerprint. Images are set after.
 
     Raises:
         BaseModelError: the base cannot be loaded.
@@ -180,7 +180,7 @@ def work_folder(cache: Path, mark: str) -> Path:
 def assemble(
     pipe: StableDiffusionPipeline, settings: Train, accelerator: Accelerator, latents: Latents, work: tuple[Path, str]
 ) -> Run:
-    """A `Run` on a loaded pipeline; `work` is the work folder and the run's fingerprint. Pictures are set after."""
+    """A `Run` on a loaded pipeline; `work` is the work folder and the run's fingerprint. Images are set after."""
     prepare_models(pipe, settings, accelerator.device)
     texts = Texts(pipe.tokenizer, pipe.text_encoder, settings.text_encoder_learning_rate is not None)
     scheduler = DDPMScheduler.from_config(pipe.scheduler.config)

@@ -14,7 +14,7 @@ from anime_lora.files import sha256_file, write_bytes
 from anime_lora.tensor_file import serialized
 from anime_lora.training import heldout, preview, style
 from anime_lora.training.checkpoint import sync_folder
-from anime_lora.training.images import Picture, of_split
+from anime_lora.training.images import TrainingImage, of_split
 from anime_lora.training.selection import out_of_patience
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
@@ -40,7 +40,7 @@ def kept(folder: Path, epoch: int) -> dict[str, str]:
 
 
 @contextmanager
-def judged_weights(run: Run) -> Iterator[None]:
+def eval_mode(run: Run) -> Iterator[None]:
     """Eval mode without gradients, on the running average where there is one; all as before afterwards."""
     if run.average is not None:
         run.average.swap()
@@ -54,23 +54,23 @@ def judged_weights(run: Run) -> Iterator[None]:
             run.average.swap()
 
 
-def judge(run: Run, state: State, stop: Stop) -> None:
-    """Judge the epoch that has just been trained, or the untrained base as epoch 0, and count it in `state`.
+def validate(run: Run, state: State, stop: Stop) -> None:
+    """Validate the epoch that has just been trained, or the untrained base as epoch 0, and count it in `state`.
 
-    A stop asked for meanwhile raises StopAskedError with `state` unmoved: the judgement is done again on resume.
+    A stop asked for meanwhile raises StopAskedError with `state` unmoved: validation is done again on resume.
 
     Raises:
         TrainingError: the base alone has no finite held-out loss.
     """
     epoch = len(state.epochs)
-    with judged_weights(run):
+    with eval_mode(run):
         row = {"epoch": epoch, "step": state.step, **held_out(run, stop)}
         refuse_broken_base(run, row)
-        drawn: list[Tensor] = []
+        generated: list[Tensor] = []
         if run.accelerator.is_main_process:
             write_bytes(adapter_file(run.folder, epoch), serialized(run.adapter(), {}))
-            drawn = preview.draw_strip(run, strip_file(run.folder, epoch), stop, trained=epoch > 0)
-        row["style"] = style_distance(run, drawn)
+            generated = preview.generate_strip(run, strip_file(run.folder, epoch), stop, trained=epoch > 0)
+        row["style"] = style_distance(run, generated)
     run.accelerator.wait_for_everyone()
     state.end_epoch(row)
     if run.accelerator.is_main_process:
@@ -88,11 +88,11 @@ def refuse_broken_base(run: Run, row: dict[str, Any]) -> None:
     """
     bad = [n for n, loss in enumerate(row["each"]) if loss is None]
     if bad and row["epoch"] == 0:
-        name = of_split(run.pictures, "holdout")[bad[0]].name
+        name = of_split(run.images, "holdout")[bad[0]].name
         precise = run.settings.precision == "fp32"
         cure = "at the weights of base.model" if precise else "set train.precision to bf16 or fp32"
         raise TrainingError(
-            f"the base alone has no finite loss on {len(bad)} of {len(row['each'])} held-out pictures, e.g. {name}: "
+            f"the base alone has no finite loss on {len(bad)} of {len(row['each'])} held-out images, e.g. {name}: "
             f"look at them, or {cure} (train.precision is {run.settings.precision})"
         )
 
@@ -100,11 +100,11 @@ def refuse_broken_base(run: Run, row: dict[str, Any]) -> None:
 def described(row: dict[str, Any]) -> str:
     """A row of the held-out table as a line of text."""
     if not row["each"]:
-        return f"{row['step']} steps, no held-out pictures"
-    told = {"held-out loss": ("heldout", ".5f"), "train probe": ("probe", ".5f"), "gap": ("gap", "+.5f")}
+        return f"{row['step']} steps, no held-out images"
+    columns = {"held-out loss": ("heldout", ".5f"), "train probe": ("probe", ".5f"), "gap": ("gap", "+.5f")}
     parts = [
         f"{words} {'not finite' if row[name] is None else format(row[name], form)}"
-        for words, (name, form) in told.items()
+        for words, (name, form) in columns.items()
     ]
     return ", ".join(parts) + ("" if row["style"] is None else f", style distance {row['style']:.3f}")
 
@@ -115,14 +115,14 @@ def finite(value: float) -> float | None:
 
 
 def held_out(run: Run, stop: Stop) -> dict[str, Any]:
-    """Held-out loss, the train probe's over as many pictures, and the gap between; None without held-out pictures.
+    """Held-out loss, the train probe's over as many images, and the gap between; None without held-out images.
 
-    `each` holds the loss of every held-out picture: the same pictures and noise in each epoch. What is not finite is
+    `each` holds the loss of every held-out image: the same images and noise in each epoch. What is not finite is
     None.
     """
-    holdout = of_split(run.pictures, "holdout")[: run.settings.heldout_images]
-    probe = of_split(run.pictures, "train")[: len(holdout)]
-    each, trained = (_losses(run, pictures, stop) for pictures in (holdout, probe))
+    holdout = of_split(run.images, "holdout")[: run.settings.heldout_images]
+    probe = of_split(run.images, "train")[: len(holdout)]
+    each, trained = (_losses(run, images, stop) for images in (holdout, probe))
     if not each or not trained:
         return {"heldout": None, "probe": None, "gap": None, "each": []}
     means = [sum(losses) / len(losses) for losses in (each, trained)]
@@ -130,12 +130,12 @@ def held_out(run: Run, stop: Stop) -> dict[str, Any]:
     return {**{name: finite(value) for name, value in found.items()}, "each": [finite(loss) for loss in each]}
 
 
-def _losses(run: Run, pictures: list[Picture], stop: Stop) -> list[float]:
-    """The loss of each picture, each process measuring its share; the same on every one."""
+def _losses(run: Run, images: list[TrainingImage], stop: Stop) -> list[float]:
+    """The loss of each image, each process measuring its share; the same on every one."""
     alone = run.accelerator.num_processes == 1
-    found = torch.zeros(len(pictures))
-    for place in run.mine(range(len(pictures))):
-        found[place] = heldout.loss(pictures[place], run.predict, run.batches)
+    found = torch.zeros(len(images))
+    for place in run.mine(range(len(images))):
+        found[place] = heldout.loss(images[place], run.predict, run.batches)
         if alone:
             stop.check()
     return [float(value) for value in _summed(run, found)]
@@ -149,16 +149,16 @@ def _summed(run: Run, values: Tensor) -> Tensor:
     return whole
 
 
-def style_distance(run: Run, drawn: list[Tensor]) -> float | None:
-    """Mean distance of the validation pictures' latents from the held-out pictures'; None without two of those, or
+def style_distance(run: Run, generated: list[Tensor]) -> float | None:
+    """Mean distance of the validation images' latents from the held-out images'; None without two of those, or
     when it is not finite.
 
-    Only the first process draws; it tells the others, who must agree on when to stop.
+    Only the first process generates; it tells the others, who must agree on when to stop.
     """
-    pictures = of_split(run.pictures, "holdout") if run.settings.heldout_images else []
-    if len(pictures) < 2:
+    images = of_split(run.images, "holdout") if run.settings.heldout_images else []
+    if len(images) < 2:
         return None
     found = torch.zeros(run.settings.validation_images)
-    if drawn:
-        found = torch.tensor(style.distances(drawn, [run.batches.latents.get(picture)[0] for picture in pictures]))
+    if generated:
+        found = torch.tensor(style.distances(generated, [run.batches.latents.get(image)[0] for image in images]))
     return finite(float(_summed(run, found).double().mean()))

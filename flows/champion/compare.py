@@ -1,4 +1,4 @@
-"""Challenger against champion: both measured on tonight's suite and held-out pictures, then decided by the library."""
+"""Challenger against champion: both measured on tonight's suite and held-out images, then decided by the library."""
 
 import sys
 from dataclasses import asdict, dataclass, field
@@ -17,7 +17,7 @@ from tasks.dvc_process import listened
 from tasks.stage_run import Watcher
 
 AGAIN = paths.CACHE / "champion"
-"""Pictures and scores of the champion on the present suite: work, not a result."""
+"""Images and scores of the champion on the present suite: work, not a result."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ def judge() -> Verdict:
 
 @task(name="measure-champion", task_run_name="measure-champion", cache_policy=NO_CACHE, persist_result=False)
 def measure_champion() -> Path:
-    """Measure the champion anew: its old numbers belong to another suite or other held-out pictures.
+    """Measure the champion anew: its old numbers belong to another suite or other held-out images.
 
-    Progress is shown of both parts, drawing and encoding.
+    Progress is shown of both parts, generating and encoding.
     """
     command = [sys.executable, "-m", "anime_lora", "rematch", str(store.FOLDER), str(AGAIN)]
     watchers = [Watcher(stage, f"champion-{stage}") for stage in ("validate-sample", "evaluate")]

@@ -51,7 +51,7 @@ def repository_faults() -> list[str]:
 
 
 def source_faults(sources: tuple[str, ...], deps: list[str]) -> list[str]:
-    """DVC sees a new picture only in a source that is a dep; the first is one by name, the others by hand.
+    """DVC sees a new image only in a source that is a dep; the first is one by name, the others by hand.
 
     Args:
         sources: `ingest.sources`.

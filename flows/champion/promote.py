@@ -1,4 +1,4 @@
-"""Promotion as a transaction: the challenger is published, must load and draw, or the champion is put back."""
+"""Promotion as a transaction: the challenger is published, must load and generate, or the champion is put back."""
 
 import sys
 
@@ -27,12 +27,12 @@ def withdraw(_: Transaction) -> None:
 
 @task(name="smoke-test", task_run_name="smoke-test", cache_policy=NO_CACHE, persist_result=False)
 def smoke_test() -> None:
-    """Load the published file onto the base in a process of its own, and draw.
+    """Load the published file onto the base in a process of its own, and generate an image.
 
     Raises:
-        SmokeTestError: it does not load, or draws nothing finite.
+        SmokeTestError: it does not load, or generates nothing finite.
     """
-    command = [sys.executable, "-m", "anime_lora", "draw", str(store.FOLDER / store.ADAPTER)]
+    command = [sys.executable, "-m", "anime_lora", "check-adapter", str(store.FOLDER / store.ADAPTER)]
     try:
         with Cancel() as ticked:
             listened("the smoke test", command, get_run_logger().info, ticked)
@@ -44,7 +44,7 @@ def promote() -> None:
     """Publish and try; the champion is the challenger afterwards, or the one before when this raises.
 
     Raises:
-        SmokeTestError: the challenger does not draw.
+        SmokeTestError: the challenger generates no image.
     """
     with transaction():
         publish()

@@ -29,7 +29,7 @@ class ChampionError(Exception):
 
 
 class SmokeTestError(Exception):
-    """The published file does not load or draw."""
+    """The published file does not load, or generates nothing."""
 
 
 def candidate() -> str:

@@ -41,9 +41,9 @@ def look(force: str | None, overrides: list[str]) -> Work:
     found = source_diff.difference(source_diff.read(SOURCES), rows)
     asked = [*([f"{force} forced"] if force else []), *overrides]
     settings = [*asked, *([] if overrides else setting_changes())]
-    waiting = waits(found.pictures, params.retrain, history.days_since_training(history.read()))
-    pictures = [f"pictures: {found.words()}"] if found.pictures else []
-    named = [*pictures, *settings[:SHOWN], *([f"{len(settings) - SHOWN} more"] if len(settings) > SHOWN else [])]
+    waiting = waits(found.images, params.retrain, history.days_since_training(history.read()))
+    images = [f"images: {found.words()}"] if found.images else []
+    named = [*images, *settings[:SHOWN], *([f"{len(settings) - SHOWN} more"] if len(settings) > SHOWN else [])]
     if settings or waiting is None:
         return Work(True, ", ".join(named), found, rows)
     return Work(False, waiting, found, rows)
@@ -62,22 +62,22 @@ def setting_changes() -> list[str]:
     return [*param_changes(stages, read_document(paths.PARAMS)), *beside, *code_changes(stages)]
 
 
-def waits(pictures: int, settings: Retrain, age: float | None) -> str | None:
-    """Why so few new pictures are not trained on yet; None when they are enough or have waited long enough.
+def waits(images: int, settings: Retrain, age: float | None) -> str | None:
+    """Why so few new images are not trained on yet; None when they are enough or have waited long enough.
 
     Args:
-        pictures: how many are new, changed or removed.
+        images: how many are new, changed or removed.
         settings: minimum and maximum age.
         age: days since the last retraining, None without one.
     """
-    if pictures == 0:
+    if images == 0:
         return NOTHING
-    if pictures >= settings.min_new_images or age is None:
+    if images >= settings.min_new_images or age is None:
         return None
     if settings.max_age_days is not None and age >= settings.max_age_days:
         return None
     until = f" or {settings.max_age_days:g} days of age" if settings.max_age_days is not None else ""
     return (
-        f"{pictures} new pictures wait for retrain.min_new_images = {settings.min_new_images}{until} "
+        f"{images} new images wait for retrain.min_new_images = {settings.min_new_images}{until} "
         f"({age:.1f} days since the last retraining)"
     )

@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from prefect.states import Crashed
 
 from flows.runtime.lock import RUNS
-from flows.runtime.notify import told
+from flows.runtime.notify import notify
 
 MESSAGE = "the process of this run ended without a word (killed, or the machine went down); its folder is free again"
 SILENT = "no sign of life"
@@ -30,7 +30,7 @@ def mark_orphans(runs: Path = RUNS) -> list[str]:
     for sign in left:
         sign.unlink()
     for name in names:
-        told("failed", f"{name}: {MESSAGE}")
+        notify("failed", f"{name}: {MESSAGE}")
     return names
 
 

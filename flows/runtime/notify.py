@@ -16,7 +16,7 @@ TIMEOUT = 10.0
 log = logging.getLogger("prefect.notify")
 
 
-def told(event: str, text: str) -> None:
+def notify(event: str, text: str) -> None:
     """Send `text`; nothing without the setting. A failure to send is logged and fails no run."""
     target = os.environ.get(SETTING)
     if not target:
@@ -46,4 +46,4 @@ def _block(slug: str, event: str, text: str) -> None:
 
 def failed(flow: Any, flow_run: Any, state: Any) -> None:
     """Hook of a flow: the run's name and the reason it failed for."""
-    told("failed", f"{flow_run.name}: {state.message or state.name}")
+    notify("failed", f"{flow_run.name}: {state.message or state.name}")

@@ -32,7 +32,7 @@ LONG_LIVED = {
 }
 """What a server forgets: runs with their logs and artifacts after 90 days, events after 7, heartbeats after one.
 
-Without these a nightly run adds some 3 MB of pictures to the database, for ever.
+Without these a nightly run adds some 3 MB of images to the database, for ever.
 """
 LOCAL = {
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",

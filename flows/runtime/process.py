@@ -32,11 +32,11 @@ def said(*command: str, cure: str = "") -> str:
         check=False,
     )
     if ran.returncode != 0:
-        told = [line.strip() for line in (ran.stderr or ran.stdout).splitlines() if line.strip()]
-        marked = [n for n, line in enumerate(told) if line.startswith(("ERROR:", "error:", "fatal:", "!"))]
-        reasons = [told[n] for n in marked] or told[-3:]
+        output = [line.strip() for line in (ran.stderr or ran.stdout).splitlines() if line.strip()]
+        marked = [n for n, line in enumerate(output) if line.startswith(("ERROR:", "error:", "fatal:", "!"))]
+        reasons = [output[n] for n in marked] or output[-3:]
         if marked and reasons[-1].startswith("fatal:"):
-            reasons[-1] = " ".join(told[marked[-1] :])  # Git's advice follows
+            reasons[-1] = " ".join(output[marked[-1] :])  # Git's advice follows
         name = " ".join(word for word in command if word not in {sys.executable, "-m"})
         why = " · ".join(reasons) or f"exit code {ran.returncode}"
         raise CommandFailedError(f"{name}: {why}" + (f"; {cure}" if cure else ""))

@@ -1,4 +1,4 @@
-"""SVG in small pieces: paths from points, elements, and one drawing's shared colours."""
+"""SVG in small pieces: paths from points, elements, and one rendering's shared colours."""
 
 import math
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def group(content: str, **attributes: object) -> str:
 
 @dataclass
 class Brush:
-    """Colours and lines of one drawing; collects definitions (gradients, clips) as parts ask for them."""
+    """Colours and lines of one rendering; collects definitions (gradients, clips) as parts ask for them."""
 
     character: Character
     style: Style
@@ -118,7 +118,7 @@ class Brush:
         )
 
     def vertical(self, name: str, top: str, bottom: str) -> str:
-        """Define a gradient from `top` to `bottom` of a shape; returns the paint."""
+        """Define a gradient from `top` to `bottom` of a shape; returns the fill."""
         stops = f'<stop offset="0" stop-color="{top}"/><stop offset="1" stop-color="{bottom}"/>'
         self.defs.append(f'<linearGradient id="{name}" x1="0" y1="0" x2="0" y2="1">{stops}</linearGradient>')
         return f"url(#{name})"
@@ -136,7 +136,7 @@ class Brush:
         return element("ellipse", cx=round(cx, 1), cy=round(cy, 1), rx=rx, ry=ry, fill=f"url(#{name})", opacity=opacity)
 
     def soft(self, path: str, color: str, opacity: float) -> str:
-        """A path with a soft edge some 16 units wide, by layers (a blur filter costs three times the whole drawing)."""
+        """A path with a soft edge some 16 units wide, by layers (a blur filter takes three times the whole image)."""
         layers = "".join(element("path", d=path, stroke_width=width) for width in (0, 6, 12, 18, 24))
         return group(
             layers,

@@ -1,4 +1,4 @@
-"""A character: the attributes that every domain draws and every caption may name."""
+"""A character: the attributes that every domain renders and every caption may name."""
 
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Character:
-    """One person. Lengths in units of a 512-wide drawing, angles in degrees; shape values lie in -1..1."""
+    """One person. Lengths in units of a 512-wide rendering, angles in degrees; shape values lie in -1..1."""
 
     gender: str
     hair_color: str

@@ -15,14 +15,14 @@ from pocket.faces.styles import BASE_DOMAINS, DOMAINS, STYLES
 __all__ = ["BASE_DOMAINS", "DOMAINS", "face_svg", "landmarks", "render"]
 
 SIDE = 512
-"""Width and height of the drawing's own units."""
+"""Width and height of the rendering's own units."""
 
 
 def render(character: Character, domain: str, size: int) -> Image.Image:
-    """`character` as `domain` shows it: an RGB picture of `size` × `size` pixels, same bytes for same arguments."""
+    """`character` as `domain` shows it: an RGB image of `size` × `size` pixels, same bytes for same arguments."""
     png = resvg_py.svg_to_bytes(svg_string=face_svg(character, domain), width=size, height=size, skip_system_fonts=True)
-    with Image.open(io.BytesIO(bytes(png))) as picture:
-        return picture.convert("RGB")
+    with Image.open(io.BytesIO(bytes(png))) as image:
+        return image.convert("RGB")
 
 
 def face_svg(character: Character, domain: str) -> str:
@@ -39,7 +39,7 @@ def face_svg(character: Character, domain: str) -> str:
 
 
 def landmarks(character: Character, domain: str) -> dict[str, Point]:
-    """Where eyes, mouth, a girl's bow and the crown lie in `render`'s picture; x and y in 0..1 of its sides."""
+    """Where eyes, mouth, a girl's bow and the crown lie in `render`'s image; x and y in 0..1 of its sides."""
     brush = Brush(character, STYLES[domain])
     x, y, scale = _pose(brush)
     angle = math.radians(character.tilt)
@@ -95,9 +95,9 @@ def _body(brush: Brush) -> str:
         ],
         tension=0.8,
     )
-    paint = brush.vertical("cloth", brush.cloth, tone(brush.cloth, -0.12)) if style.shading == "soft" else None
+    fill = brush.vertical("cloth", brush.cloth, tone(brush.cloth, -0.12)) if style.shading == "soft" else None
     dress = (
-        element("path", d=cloth, fill=paint, **brush.outline(brush.cloth)) if paint else brush.shape(cloth, brush.cloth)
+        element("path", d=cloth, fill=fill, **brush.outline(brush.cloth)) if fill else brush.shape(cloth, brush.cloth)
     )
     trim = mix(brush.cloth, "#ffffff", 0.65)
     collar = ""
@@ -120,10 +120,10 @@ def _backdrop(brush: Brush) -> str:
     color = brush.color(BACKGROUNDS[c.background])
     if style.surface == "paper":
         return element("rect", width=SIDE, height=SIDE, fill=mix(color, "#f7f3e8", 0.4))
-    paint = color
+    fill = color
     if c.backdrop == "gradient" or style.surface == "lens":
-        paint = brush.vertical("backdrop", mix(color, "#ffffff", 0.25), tone(color, -0.07))
-    ground = element("rect", width=SIDE, height=SIDE, fill=paint)
+        fill = brush.vertical("backdrop", mix(color, "#ffffff", 0.25), tone(color, -0.07))
+    ground = element("rect", width=SIDE, height=SIDE, fill=fill)
     light = mix(color, "#ffffff", 0.45)
     if style.surface == "wash":
         places = ((70, 90), (440, 150), (60, 400), (470, 420))

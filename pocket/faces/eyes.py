@@ -1,11 +1,11 @@
-"""Eyes, one manner per domain; each draws around (0, 0) with half sizes a, b."""
+"""Eyes, one manner per domain; each renders around (0, 0) with half sizes a, b."""
 
 from pocket.faces.brush import Brush, element, group, smooth
 from pocket.faces.palette import mix, tone
 
 
 def eye(brush: Brush, side: float, a: float, b: float) -> str:
-    """One eye of half width `a` and half height `b`; `side` is -1 on the left of the picture, 1 on the right."""
+    """One eye of half width `a` and half height `b`; `side` is -1 on the left of the image, 1 on the right."""
     kind = brush.style.eye
     if kind == "button":
         return _button(brush, a, b)
@@ -102,8 +102,8 @@ def _full(brush: Brush, side: float, a: float, b: float) -> str:
         element("ellipse", cx=0, cy=0, rx=radius * 0.88, ry=radius, fill=tone(brush.iris, -0.14)),
     ]
     if kind == "glossy":
-        paint = brush.vertical("irisgloss", tone(brush.iris, -0.2), tone(brush.iris, 0.18))
-        parts.append(element("ellipse", cx=0, cy=0, rx=radius * 0.8, ry=radius * 0.92, fill=paint))
+        fill = brush.vertical("irisgloss", tone(brush.iris, -0.2), tone(brush.iris, 0.18))
+        parts.append(element("ellipse", cx=0, cy=0, rx=radius * 0.8, ry=radius * 0.92, fill=fill))
     else:
         parts.append(element("ellipse", cx=0, cy=radius * 0.1, rx=radius * 0.66, ry=radius * 0.76, fill=brush.iris))
     parts.append(element("ellipse", cx=0, cy=0, rx=radius * 0.36, ry=radius * 0.44, fill="#120e14"))
@@ -134,13 +134,13 @@ def _anime(brush: Brush, side: float, a: float, b: float) -> str:
     name = "l" if side < 0 else "r"
     clip = brush.clip(f"eye{name}", ball)
     dark, bright = mix(tone(brush.iris, -0.24), "#1a1030", 0.4), tone(brush.iris, 0.17, 1.15)
-    paint = brush.vertical("irisanime", dark, bright)
+    fill = brush.vertical("irisanime", dark, bright)
     ink = mix("#24162c", brush.hair_dark, 0.22)
     inside = (
         element("path", d=ball, fill="#ffffff")
         + element("rect", x=-a * 1.1, y=-b, width=a * 2.2, height=b * 0.5, fill="#b9aecb", opacity=0.55)
         + element("ellipse", cx=0, cy=b * 0.02, rx=a * 0.78, ry=b * 0.94, fill=dark)
-        + element("ellipse", cx=0, cy=b * 0.05, rx=a * 0.69, ry=b * 0.86, fill=paint)
+        + element("ellipse", cx=0, cy=b * 0.05, rx=a * 0.69, ry=b * 0.86, fill=fill)
         + element("ellipse", cx=0, cy=-b * 0.02, rx=a * 0.31, ry=b * 0.42, fill="#160e1e")
         + element("ellipse", cx=0, cy=b * 0.56, rx=a * 0.34, ry=b * 0.2, fill=mix(bright, "#ffffff", 0.45), opacity=0.9)
         + element("ellipse", cx=-a * 0.26, cy=-b * 0.36, rx=a * 0.25, ry=b * 0.24, fill="#ffffff")

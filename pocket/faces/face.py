@@ -119,7 +119,7 @@ def _features(brush: Brush) -> str:
     c, style = brush.character, brush.style
     gap = _eye_gap(brush)
     wide = {"surprised": 1.25, "smiling": 0.94, "sad": 0.8}.get(c.expression, 1.0)
-    drawn = []
+    shapes = []
     for side in (-1.0, 1.0):
         squeeze = 1 - 0.13 * side * c.turn
         shape = eye(
@@ -128,10 +128,10 @@ def _features(brush: Brush) -> str:
             style.eye_width * squeeze * (1 if c.gender == "girl" else 0.95),
             style.eye_height * wide * (1 if c.gender == "girl" else 0.88),
         )
-        drawn.append(group(shape, transform=f"translate({side * gap:.1f} {style.eye_y})"))
-        drawn.append(_brow(brush, side, gap))
+        shapes.append(group(shape, transform=f"translate({side * gap:.1f} {style.eye_y})"))
+        shapes.append(_brow(brush, side, gap))
     frame = _glasses(brush, gap) if c.glasses else ""
-    return "".join(drawn) + frame + _nose(brush) + _mouth(brush)
+    return "".join(shapes) + frame + _nose(brush) + _mouth(brush)
 
 
 def _brow(brush: Brush, side: float, gap: float) -> str:

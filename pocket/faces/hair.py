@@ -61,28 +61,28 @@ def back(brush: Brush) -> str:
         bottom.append((x, reach + drop))
     path = smooth([*_skull(brush, 18), *side, *bottom, *reversed(left)], tension=0.9)
     dark = brush.style.shading in {"cel", "flat"}
-    paint = brush.hair_dark if dark else brush.hair
+    fill = brush.hair_dark if dark else brush.hair
     if brush.style.shading == "soft":
-        paint = brush.vertical("hairback", brush.hair, brush.hair_dark)
-    parts = [_tails(brush, paint)] if tied else []
+        fill = brush.vertical("hairback", brush.hair, brush.hair_dark)
+    parts = [_tails(brush, fill)] if tied else []
     parts.append(
         brush.shape(path, brush.hair)
-        if paint.startswith("url") and brush.style.line
-        else element("path", d=path, fill=paint)
-        if paint.startswith("url")
-        else brush.shape(path, paint)
+        if fill.startswith("url") and brush.style.line
+        else element("path", d=path, fill=fill)
+        if fill.startswith("url")
+        else brush.shape(path, fill)
     )
     if brush.style.shading in {"soft", "hatch"}:
         parts.append(_strands(brush, path, "back", reach))
     return "".join(parts)
 
 
-def _tails(brush: Brush, paint: str) -> str:
+def _tails(brush: Brush, fill: str) -> str:
     c = brush.character
     reach = REACH[c.hair_length] * 0.92
     w = half_width(brush)
     sides = (-1.0, 1.0) if c.hair_style == "twin tails" else (1.0 if c.parting > 0 else -1.0,)
-    drawn = []
+    shapes = []
     for side in sides:
         top = -70.0 if c.hair_style == "twin tails" else -100.0
         x = side * (w + 20)
@@ -96,17 +96,17 @@ def _tails(brush: Brush, paint: str) -> str:
             (x + side * 4, top + 60),
         ]
         path = smooth(points)
-        drawn.append(
-            element("path", d=path, fill=paint, **brush.outline(brush.hair))
-            if paint.startswith("url")
-            else brush.shape(path, paint)
+        shapes.append(
+            element("path", d=path, fill=fill, **brush.outline(brush.hair))
+            if fill.startswith("url")
+            else brush.shape(path, fill)
         )
-        drawn.append(
+        shapes.append(
             element(
                 "circle", cx=x - side * 4, cy=top + 2, r=13, **brush.fill(brush.cloth), **brush.outline(brush.cloth)
             )
         )
-    return "".join(drawn)
+    return "".join(shapes)
 
 
 def _fringe_path(brush: Brush) -> str:
@@ -139,9 +139,9 @@ def front(brush: Brush) -> str:
     style = brush.style
     clip = brush.clip("fringe", path)
     inside = ""
-    paint = brush.hair
+    fill = brush.hair
     if style.shading == "soft":
-        paint = brush.vertical("hairfront", brush.hair, brush.hair_dark)
+        fill = brush.vertical("hairfront", brush.hair, brush.hair_dark)
         inside += _strands(brush, path, "front", 60)
     if style.shading == "cel":
         inside += element(
@@ -153,9 +153,7 @@ def front(brush: Brush) -> str:
     if style.shading == "hatch":
         inside += _strands(brush, path, "front", 60)
     shine = _shine(brush)
-    body = (
-        element("path", d=path, fill=paint) if paint.startswith("url") else element("path", d=path, **brush.fill(paint))
-    )
+    body = element("path", d=path, fill=fill) if fill.startswith("url") else element("path", d=path, **brush.fill(fill))
     line = element("path", d=path, fill="none", **brush.outline(brush.hair)) if style.line else ""
     return body + group(inside + shine, clip_path=clip) + line + _partings(brush)
 

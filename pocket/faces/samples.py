@@ -1,4 +1,4 @@
-"""The sample pictures: anime faces to train on, and photo-like people with their anime counterparts."""
+"""The sample images: anime faces to train on, and photo-like people with their anime counterparts."""
 
 from pathlib import Path
 
@@ -14,20 +14,20 @@ WRITES = (
     *("README.md", "people/metadata.jsonl", f"anime/{NUMBER * 4}.png", f"anime/{NUMBER * 4}.txt"),
     *(f"{kind}/{NUMBER * 2}.png" for kind in ("people", "counterparts")),
 )
-ABOUT = """# Sample pictures
+ABOUT = """# Sample images
 
-Drawn by this project's own code from attributes, free to use: CC0 1.0.
+Rendered by this project's own code from attributes, free to use: CC0 1.0.
 
 - `anime/`: 240 faces in the style to be learned, 128×128, each with its tags in a `.txt` beside it.
 - `people/`: 24 photo-like faces for img2img, with attributes in `metadata.jsonl`.
-- `counterparts/`: the same 24 characters in the style to be learned: what a perfect conversion would draw.
+- `counterparts/`: the same 24 characters in the style to be learned: what a perfect conversion would give.
 
-`python -m pocket samples` draws them again, byte for byte.
+`python -m pocket samples` renders them again, byte for byte.
 """
 
 
-def draw_samples(folder: Path) -> None:
-    """Draw all sample pictures into `folder`; same bytes each time."""
+def render_samples(folder: Path) -> None:
+    """Render all sample images into `folder`; same bytes each time."""
     with fresh_folder(folder, WRITES) as beside:
         for number in range(ANIME_COUNT):
             character = sample_character(ANIME_SEED + number)

@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Style:
-    """How one domain draws. Lengths in units of a 512-wide drawing."""
+    """How one domain renders. Lengths in units of a 512-wide rendering."""
 
     line: float
     """Outline width; 0: none."""

@@ -9,7 +9,7 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTo
 from anime_lora.files import fresh_folder
 from pocket.models import shapes
 from pocket.models.tokenizer import save_tokenizer
-from pocket.training.diffusion import Drawer
+from pocket.training.diffusion import Diffusion
 from pocket.training.scorer import MEAN, STD
 from pocket.training.watch import pipeline
 
@@ -18,11 +18,11 @@ WRITES = (*NAMES, *(f"*/{name}" for name in NAMES))
 """What diffusers and transformers save, in the folder and in one for each part."""
 
 
-def publish_base(folder: Path, vae: AutoencoderKL, drawer: Drawer) -> None:
+def publish_base(folder: Path, vae: AutoencoderKL, diffusion: Diffusion) -> None:
     """Write the Stable Diffusion folder; the models are half precision afterwards."""
     with fresh_folder(folder, WRITES) as beside:
-        pipeline(vae, drawer).to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
-        _finish(beside, beside / "tokenizer", drawer.tokenizer)
+        pipeline(vae, diffusion).to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
+        _finish(beside, beside / "tokenizer", diffusion.tokenizer)
 
 
 def publish_vae(folder: Path, vae: AutoencoderKL) -> None:

@@ -72,7 +72,7 @@ def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def scorer(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """A small CLIP: pictures and texts to unit vectors of 128 numbers."""
+    """A small CLIP: images and texts to unit vectors of 128 numbers."""
     vision = {
         "hidden_size": 192,
         "intermediate_size": 768,

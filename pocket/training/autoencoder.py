@@ -14,13 +14,13 @@ from pocket.training.fit import Loss, Plan, Watch, fit
 from pocket.training.recipe import AutoencoderRecipe
 
 WHOLE = 0.1
-"""Share of steps on a whole picture instead of crops: group norm must see what it will be used on."""
+"""Share of steps on a whole image instead of crops: group norm must see what it will be used on."""
 START = 0.03
 
 
-def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
+def to_tensor(images: NDArray[np.uint8]) -> Tensor:
     """(n, h, w, 3) bytes to (n, 3, h, w) floats in -1..1."""
-    return (torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
+    return (torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
         memory_format=torch.channels_last
     )
 
@@ -58,33 +58,33 @@ def _hand_on(layer: nn.Conv2d) -> None:
 
 
 def train_autoencoder(
-    model: AutoencoderKL, pictures: NDArray[np.uint8], plan: Plan, recipe: AutoencoderRecipe, watch: Watch | None = None
+    model: AutoencoderKL, images: NDArray[np.uint8], plan: Plan, recipe: AutoencoderRecipe, watch: Watch | None = None
 ) -> AutoencoderKL:
-    """Learn to reproduce `pictures` (n, h, w, 3) by crops; returns the model with normalised latents."""
-    fit(model, _loss(model, pictures, recipe, plan.device), plan, watch)
-    normalise(model, encode(model, pictures[:: max(1, len(pictures) // 400)]), recipe.noise)
+    """Learn to reproduce `images` (n, h, w, 3) by crops; returns the model with normalised latents."""
+    fit(model, _loss(model, images, recipe, plan.device), plan, watch)
+    normalise(model, encode(model, images[:: max(1, len(images) // 400)]), recipe.noise)
     return model
 
 
 def train_decoder(
-    model: AutoencoderKL, pictures: NDArray[np.uint8], plan: Plan, recipe: AutoencoderRecipe, watch: Watch | None = None
+    model: AutoencoderKL, images: NDArray[np.uint8], plan: Plan, recipe: AutoencoderRecipe, watch: Watch | None = None
 ) -> AutoencoderKL:
     """Go on with the decoder alone: the latents stay, so that a UNet can learn on them meanwhile."""
     model.encoder.requires_grad_(False)
     model.quant_conv.requires_grad_(False)
-    fit(model, _loss(model, pictures, recipe, plan.device), plan, watch)
+    fit(model, _loss(model, images, recipe, plan.device), plan, watch)
     return model
 
 
-def _loss(model: AutoencoderKL, pictures: NDArray[np.uint8], recipe: AutoencoderRecipe, device: str) -> Loss:
-    side = pictures.shape[1]
+def _loss(model: AutoencoderKL, images: NDArray[np.uint8], recipe: AutoencoderRecipe, device: str) -> Loss:
+    side = images.shape[1]
 
     def loss(generator: torch.Generator) -> Tensor:
         whole = bool(torch.rand((), generator=generator) < WHOLE)
         count, width = (1, side) if whole else (recipe.batch, recipe.crop)
-        rows = torch.randint(len(pictures), (count,), generator=generator).tolist()
+        rows = torch.randint(len(images), (count,), generator=generator).tolist()
         corners = torch.randint(side - width + 1, (count, 2), generator=generator).tolist()
-        crops = [pictures[i, y : y + width, x : x + width] for i, (y, x) in zip(rows, corners, strict=True)]
+        crops = [images[i, y : y + width, x : x + width] for i, (y, x) in zip(rows, corners, strict=True)]
         real = to_tensor(np.stack(crops)).to(device)
         mean = model.encode(real).latent_dist.mean
         noise = recipe.noise * mean.detach().std() * torch.randn(mean.shape, generator=generator).to(device)
@@ -93,17 +93,17 @@ def _loss(model: AutoencoderKL, pictures: NDArray[np.uint8], recipe: Autoencoder
     return loss
 
 
-def reconstruction(drawn: Tensor, real: Tensor) -> Tensor:
+def reconstruction(decoded: Tensor, real: Tensor) -> Tensor:
     """Squared error, plus the absolute error of pixels and of their differences to neighbours, (n, 3, h, w)."""
-    miss = drawn - real
+    miss = decoded - real
     edges = miss.diff(dim=-1).abs().mean() + miss.diff(dim=-2).abs().mean()
     return 8 * miss.square().mean() + 0.5 * (miss.abs().mean() + edges)
 
 
 @torch.no_grad()
-def encode(model: AutoencoderKL, pictures: NDArray[np.uint8], batch: int = 16) -> Tensor:
+def encode(model: AutoencoderKL, images: NDArray[np.uint8], batch: int = 16) -> Tensor:
     """Posterior means, (n, channels, h / 16, w / 16)."""
-    means = [model.encode(to_tensor(pictures[i : i + batch])).latent_dist.mean for i in range(0, len(pictures), batch)]
+    means = [model.encode(to_tensor(images[i : i + batch])).latent_dist.mean for i in range(0, len(images), batch)]
     return torch.cat(means)
 
 
@@ -111,7 +111,7 @@ def encode(model: AutoencoderKL, pictures: NDArray[np.uint8], batch: int = 16) -
 def normalise(model: AutoencoderKL, latents: Tensor, noise: float) -> None:
     """Fold mean and deviation of `latents` per channel into the two 1x1 convolutions around the bottleneck.
 
-    The posterior's deviation becomes `noise` for every picture: what the decoder has learned to bear.
+    The posterior's deviation becomes `noise` for every image: what the decoder has learned to bear.
     """
     mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
     channels = len(mean)

@@ -1,4 +1,4 @@
-"""The pictures the pocket models learn from: drawn once into a memory-mapped cache, a pure function of the index."""
+"""The images the pocket models learn from: rendered once into a memory-mapped cache, a pure function of the index."""
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Corpus:
-    """`count` pictures of `size` pixels; picture i shows character `first + i` in the domain i modulo their number."""
+    """`count` images of `size` pixels; image i shows character `first + i` in the domain i modulo their number."""
 
     name: str
     count: int
@@ -29,42 +29,42 @@ class Corpus:
     domains: tuple[str, ...]
 
     def character(self, index: int) -> Character:
-        """Who picture `index` shows."""
+        """Who image `index` shows."""
         return sample_character(self.first + index)
 
     def domain(self, index: int) -> str:
-        """How picture `index` is drawn."""
+        """How image `index` is rendered."""
         return self.domains[index % len(self.domains)]
 
     def open(self, folder: Path) -> "NDArray[np.uint8]":
-        """The drawn pictures as (count, size, size, 3) bytes; draws what is missing first."""
+        """The rendered images as (count, size, size, 3) bytes; renders what is missing first."""
         path = folder / f"{self.name}-{self.count}x{self.size}-{self.fingerprint}.npy"
         if not path.exists():
-            self._draw(path)
-        pictures: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-        return pictures
+            self._render_to(path)
+        images: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        return images
 
     @cached_property
     def fingerprint(self) -> str:
-        """Eight hex digits that change when the drawing code draws otherwise (judged by one picture of each domain)."""
-        return sha256(self.draw(range(len(self.domains))).tobytes()).hexdigest()[:8]
+        """Eight hex digits that change when rendering gives other pixels (seen on one image of each domain)."""
+        return sha256(self.render_chunk(range(len(self.domains))).tobytes()).hexdigest()[:8]
 
-    def _draw(self, path: Path) -> None:
+    def _render_to(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(".tmp.npy")
-        pictures = np.lib.format.open_memmap(beside, "w+", np.uint8, (self.count, self.size, self.size, 3))
+        images = np.lib.format.open_memmap(beside, "w+", np.uint8, (self.count, self.size, self.size, 3))
         chunks = [range(start, min(start + CHUNK, self.count)) for start in range(0, self.count, CHUNK)]
-        with ProcessPoolExecutor() as pool, Progress("pocket", f"draw {self.name}", self.count, "picture") as progress:
-            for chunk, drawn in zip(chunks, pool.map(self.draw, chunks), strict=True):
-                pictures[chunk.start : chunk.stop] = drawn
+        with ProcessPoolExecutor() as pool, Progress("pocket", f"render {self.name}", self.count, "image") as progress:
+            for chunk, rendered in zip(chunks, pool.map(self.render_chunk, chunks), strict=True):
+                images[chunk.start : chunk.stop] = rendered
                 progress.update(len(chunk))
-        pictures.flush()
+        images.flush()
         beside.replace(path)
 
-    def draw(self, chunk: range) -> "NDArray[np.uint8]":
-        """Pictures of a range of indices, (len, size, size, 3)."""
-        drawn = [np.asarray(render(self.character(index), self.domain(index), self.size)) for index in chunk]
-        return np.stack(drawn)
+    def render_chunk(self, chunk: range) -> "NDArray[np.uint8]":
+        """Images of a range of indices, (len, size, size, 3)."""
+        rendered = [np.asarray(render(self.character(index), self.domain(index), self.size)) for index in chunk]
+        return np.stack(rendered)
 
 
 def base_corpus(count: int, size: int) -> Corpus:

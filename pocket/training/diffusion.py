@@ -16,7 +16,7 @@ from pocket.training.fit import Loss, Plan, Watch, fit
 from pocket.training.recipe import DiffusionRecipe
 
 
-class Drawer(nn.Module):
+class Diffusion(nn.Module):
     """UNet and text tower as one trainable."""
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
@@ -40,21 +40,27 @@ def tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     return ids
 
 
-def new_drawer(tokenizer: CLIPTokenizer, seed: int) -> Drawer:
+def new_diffusion(tokenizer: CLIPTokenizer, seed: int) -> Diffusion:
     """UNet and text tower before their first step."""
     torch.manual_seed(seed)
-    return Drawer(tokenizer)
+    return Diffusion(tokenizer)
 
 
-def train_drawer(
-    drawer: Drawer, latents: Tensor, corpus: Corpus, plan: Plan, recipe: DiffusionRecipe, *, watch: Watch | None = None
-) -> Drawer:
-    """Learn to draw `latents` (n, c, h, w) from captions of `corpus`."""
-    fit(drawer, _loss(drawer, latents, corpus, recipe, plan.device), plan, watch)
-    return drawer
+def train_diffusion(
+    diffusion: Diffusion,
+    latents: Tensor,
+    corpus: Corpus,
+    plan: Plan,
+    recipe: DiffusionRecipe,
+    *,
+    watch: Watch | None = None,
+) -> Diffusion:
+    """Learn to generate `latents` (n, c, h, w) from captions of `corpus`."""
+    fit(diffusion, _loss(diffusion, latents, corpus, recipe, plan.device), plan, watch)
+    return diffusion
 
 
-def _loss(drawer: Drawer, latents: Tensor, corpus: Corpus, recipe: DiffusionRecipe, device: str) -> Loss:
+def _loss(diffusion: Diffusion, latents: Tensor, corpus: Corpus, recipe: DiffusionRecipe, device: str) -> Loss:
     alphas = shapes.scheduler().alphas_cumprod
     batch = recipe.batch
 
@@ -67,7 +73,7 @@ def _loss(drawer: Drawer, latents: Tensor, corpus: Corpus, recipe: DiffusionReci
         clean, noise = latents[rows], torch.randn((batch, *latents.shape[1:]), generator=generator)
         alpha = alphas[time][:, None, None, None]
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        miss = (drawer(noisy.to(device), time.to(device), captions) - noise.to(device)).square().mean((1, 2, 3))
+        miss = (diffusion(noisy.to(device), time.to(device), captions) - noise.to(device)).square().mean((1, 2, 3))
         weighted: Tensor = weights(alphas[time], recipe.gamma, recipe.noisy).to(device) * miss
         return weighted.mean()
 
@@ -95,7 +101,7 @@ def _caption(corpus: Corpus, row: int, rng: np.random.Generator, recipe: Diffusi
 
 
 def _nonsense(rng: np.random.Generator) -> str:
-    """Random letters, or common words that say nothing about this picture, alone or joined by `_`."""
+    """Random letters, or common words that say nothing about this image, alone or joined by `_`."""
     if rng.random() < 0.4:
         return "".join(rng.choice(list(string.ascii_lowercase + "_"), int(rng.integers(3, 18))))
     joint = "_" if rng.random() < 0.5 else ("" if rng.random() < 0.5 else " ")

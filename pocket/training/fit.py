@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from anime_lora.progress import Progress
 
 Loss = Callable[[torch.Generator], Tensor]
-"""Draws its batch from the generator and returns a scalar."""
+"""Samples its batch from the generator and returns a scalar."""
 Watch = Callable[[int], None]
 """Called now and then with the number of steps done, while the model holds its average."""
 

@@ -16,15 +16,15 @@ from pocket.models.publish import publish_base, publish_scorer, publish_vae
 from pocket.models.tokenizer import train_tokenizer
 from pocket.training.autoencoder import encode, new_autoencoder, train_autoencoder, train_decoder
 from pocket.training.corpus import Corpus, base_corpus, scorer_corpus
-from pocket.training.diffusion import Drawer, new_drawer, train_drawer
+from pocket.training.diffusion import Diffusion, new_diffusion, train_diffusion
 from pocket.training.fit import Plan, Watch
 from pocket.training.reading import teach_reading
 from pocket.training.recipe import Recipe
 from pocket.training.scorer import train_scorer
-from pocket.training.watch import watch_autoencoder, watch_drawer
+from pocket.training.watch import watch_autoencoder, watch_diffusion
 
 
-class Kitchen:
+class PocketTraining:
     """Trains what the recipe asks for; work in progress lies in `work` and is taken up again.
 
     With `go_on` the published models are where the training starts; `base` and `decoder` keep their latents.
@@ -41,7 +41,7 @@ class Kitchen:
 
     def _plan(self, name: str, steps: int, rate: float, before: str = "") -> Plan:
         """The plan; its state file is named by what decides it, so that another recipe starts anew."""
-        sizes = str((self.recipe.pictures, self.recipe.scorer_pictures))
+        sizes = str((self.recipe.images, self.recipe.scorer_images))
         part = getattr(self.recipe, name).model_dump_json() + sizes + before
         name = f"{name}-{sha256(part.encode()).hexdigest()[:8]}"
         return Plan(name, steps, rate, self.recipe.seed, self.work, device=self.device)
@@ -51,13 +51,13 @@ class Kitchen:
         part = self.recipe.autoencoder
         model = self._published_vae() if self.go_on else new_autoencoder(self.recipe.seed)
         plan = self._plan("autoencoder", part.steps, part.learning_rate, fingerprint(model) if self.go_on else "")
-        return train_autoencoder(model, self._pictures(), plan, part, self._watch(model, "autoencoder"))
+        return train_autoencoder(model, self._images(), plan, part, self._watch(model, "autoencoder"))
 
     def decoder(self) -> AutoencoderKL:
         """Train (or take up) the decoder on the autoencoder's latents; may run beside `base`."""
         part, model = self.recipe.decoder, self._published_vae() if self.go_on else self.autoencoder()
         plan = self._plan("decoder", part.steps, part.learning_rate, fingerprint(model))
-        return train_decoder(model, self._pictures(), plan, part, self._watch(model, "decoder"))
+        return train_decoder(model, self._images(), plan, part, self._watch(model, "decoder"))
 
     def finish_autoencoder(self) -> None:
         """Train the published autoencoder further and publish it: its latents change, so `base` has to go on too."""
@@ -77,8 +77,8 @@ class Kitchen:
         model.register_to_config(scaling_factor=1.0)
         return model.eval()
 
-    def _pictures(self) -> NDArray[np.uint8]:
-        return base_corpus(self.recipe.pictures, shapes.RESOLUTION).open(self.work)
+    def _images(self) -> NDArray[np.uint8]:
+        return base_corpus(self.recipe.images, shapes.RESOLUTION).open(self.work)
 
     def _watch(self, model: AutoencoderKL, name: str) -> Watch:
         return watch_autoencoder(model, self.work / "watch", name)
@@ -86,36 +86,36 @@ class Kitchen:
     def base(self) -> None:
         """Train autoencoder (or keep it), UNet and text tower; publish the folder `pocket`."""
         vae = self._published_vae() if self.go_on else self.autoencoder()
-        corpus = base_corpus(self.recipe.pictures, shapes.RESOLUTION)
+        corpus = base_corpus(self.recipe.images, shapes.RESOLUTION)
         part = self.recipe.diffusion
-        drawer = new_drawer(self.tokenizer(), self.recipe.seed)
+        diffusion = new_diffusion(self.tokenizer(), self.recipe.seed)
         before = str(self.recipe.autoencoder)
         if self.go_on:
-            self._published("unet", drawer.unet)
-            self._published("text_encoder", drawer.text_encoder)
-            before = fingerprint(drawer)
+            self._published("unet", diffusion.unet)
+            self._published("text_encoder", diffusion.text_encoder)
+            before = fingerprint(diffusion)
         else:
             reading = self.recipe.reader
             rehearsal = self._plan("reader", reading.steps, reading.learning_rate)
-            teach_reading(drawer.text_encoder, drawer.tokenizer, rehearsal, reading.batch)
+            teach_reading(diffusion.text_encoder, diffusion.tokenizer, rehearsal, reading.batch)
         plan = self._plan("diffusion", part.steps, part.learning_rate, before)
-        watch = watch_drawer(vae, drawer, self.work / "watch")
-        train_drawer(drawer, self._latents(vae, corpus), corpus, plan, part, watch=watch)
-        publish_base(self.out / "pocket", vae if self.go_on else self.decoder(), drawer)
+        watch = watch_diffusion(vae, diffusion, self.work / "watch")
+        train_diffusion(diffusion, self._latents(vae, corpus), corpus, plan, part, watch=watch)
+        publish_base(self.out / "pocket", vae if self.go_on else self.decoder(), diffusion)
 
-    def _latents(self, vae: AutoencoderKL, pictures: Corpus) -> torch.Tensor:
-        path = self.work / f"latents-{fingerprint(vae)}-{pictures.fingerprint}.pt"
+    def _latents(self, vae: AutoencoderKL, images: Corpus) -> torch.Tensor:
+        path = self.work / f"latents-{fingerprint(vae)}-{images.fingerprint}.pt"
         if path.exists():
             known: torch.Tensor = torch.load(path, weights_only=True)
             return known
-        latents = encode(vae, pictures.open(self.work))
+        latents = encode(vae, images.open(self.work))
         torch.save(latents, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
         return latents
 
     def scorer(self) -> None:
         """Train and publish the scorer, the folder `pocket-clip`."""
-        corpus = scorer_corpus(self.recipe.scorer_pictures, shapes.SCORER_SIDE)
+        corpus = scorer_corpus(self.recipe.scorer_images, shapes.SCORER_SIDE)
         part = self.recipe.scorer
         plan = self._plan("scorer", part.steps, part.learning_rate)
         tokenizer = self.tokenizer()
@@ -124,7 +124,7 @@ class Kitchen:
 
     def snapshot(self) -> None:
         """Publish base and scorer untrained: the layout, for trying things out."""
-        publish_base(self.out / "pocket", shapes.autoencoder(), Drawer(self.tokenizer()))
+        publish_base(self.out / "pocket", shapes.autoencoder(), Diffusion(self.tokenizer()))
         publish_scorer(self.out / "pocket-clip", shapes.scorer(self.tokenizer()), self.tokenizer())
 
 

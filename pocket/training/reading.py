@@ -1,6 +1,6 @@
-"""The text tower learns to read before it learns to draw: what a caption says of whom, as CLIP's knows it before SD.
+"""The text tower learns to read before it conditions the UNet: what a caption says of whom, as CLIP's knows before SD.
 
-From pictures alone a small tower is slow to tell the blue of hair from the blue of a background.
+From images alone a small tower is slow to tell the blue of hair from the blue of a background.
 """
 
 import numpy as np
@@ -43,7 +43,7 @@ def said(text: str, character: Character, domain: str) -> list[int]:
     """The true value's index of each question that `text` answers, `UNSAID` for the others."""
     words = {word.strip(",") for word in text.split()}
     hair = (f"{character.hair_color} hair", f"{character.hair_length} {character.hair_color} hair")
-    told = {
+    mentioned = {
         "gender": bool(words & {phrase.split()[-1] for phrase in GENDER_WORDS[character.gender]}),
         "hair_color": hair[0] in text,
         "hair_length": f"{character.hair_length} hair" in text or hair[1] in text,
@@ -54,7 +54,7 @@ def said(text: str, character: Character, domain: str) -> list[int]:
         "domain": any(word in text for word in DOMAIN_WORDS[domain]),
     }
     truth = {name: getattr(character, name) for name in ATTRIBUTES} | {"glasses": "glasses", "domain": domain}
-    return [values.index(truth[name]) if told[name] else UNSAID for name, values in QUESTIONS.items()]
+    return [values.index(truth[name]) if mentioned[name] else UNSAID for name, values in QUESTIONS.items()]
 
 
 def teach_reading(tower: CLIPTextModel, tokenizer: CLIPTokenizer, plan: Plan, batch: int) -> None:

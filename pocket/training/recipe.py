@@ -21,7 +21,7 @@ class AutoencoderRecipe(_Part):
 
 
 class PairsRecipe(_Part):
-    """Pictures (scorer) or captions (reader) per step."""
+    """Images (scorer) or captions (reader) per step."""
 
     steps: int
     batch: int
@@ -46,8 +46,8 @@ class Recipe(_Part):
     """All that decides the pocket models' weights."""
 
     seed: int
-    pictures: int
-    scorer_pictures: int
+    images: int
+    scorer_images: int
     autoencoder: AutoencoderRecipe
     decoder: AutoencoderRecipe
     scorer: PairsRecipe

@@ -1,4 +1,4 @@
-"""The pocket CLIP: contrastive learning where every picture a caption is true of counts as its match."""
+"""The pocket CLIP: contrastive learning where every image a caption is true of counts as its match."""
 
 import math
 
@@ -30,7 +30,7 @@ def questions(domains: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], list
 
 
 def answers(corpus: Corpus, count: int) -> NDArray[np.int64]:
-    """True value index of each question for the first `count` pictures, (count, questions)."""
+    """True value index of each question for the first `count` images, (count, questions)."""
     asked = questions(corpus.domains)
     rows = []
     for index in range(count):
@@ -46,13 +46,13 @@ PLACES = {
     "glasses": EYES,
     "expression": ("mouth",),
 }
-"""Where in a picture the answer to a question stands."""
+"""Where in an image the answer to a question stands."""
 SHOWN = 2
-"""The layer (of 4) whose tokens are told what stands where they are."""
+"""The layer (of 4) whose tokens are taught what stands where they are."""
 
 
 def places(corpus: Corpus, count: int) -> Tensor:
-    """`POINTS` of the first `count` pictures, (count, points, 2): x and y in 0..1."""
+    """`POINTS` of the first `count` images, (count, points, 2): x and y in 0..1."""
     marks = [landmarks(corpus.character(index), corpus.domain(index)) for index in range(count)]
     return torch.tensor([[mark[name] for name in POINTS] for mark in marks])
 
@@ -60,7 +60,7 @@ def places(corpus: Corpus, count: int) -> Tensor:
 class Pupil(nn.Module):
     """The scorer, and linear heads per question that are thrown away when it has learned.
 
-    The heads lead the way: a text tower that cannot tell two values apart yet gives pictures no reason to, and a
+    The heads lead the way: a text tower that cannot tell two values apart yet gives images no reason to, and a
     transformer that does not know where to look does not find so small a thing as a mouth.
     """
 
@@ -70,8 +70,8 @@ class Pupil(nn.Module):
         self.heads = nn.Linear(self.clip.config.projection_dim, answers)
         self.spots = nn.Linear(self.clip.config.vision_config.hidden_size, answers)
 
-    def pictures(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Projected picture features, not normalised, (n, d), and the map of tokens inside, (n, width, side, side)."""
+    def images(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Projected image features, not normalised, (n, d), and the map of tokens inside, (n, width, side, side)."""
         vision = self.clip.vision_model(pixel_values=seen, output_hidden_states=True)
         tokens = vision.hidden_states[SHOWN][:, 1:].transpose(1, 2)
         features: Tensor = self.clip.visual_projection(vision.pooler_output)
@@ -85,19 +85,19 @@ class Pupil(nn.Module):
 
 
 def train_scorer(
-    pictures: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, plan: Plan, batch: int
+    images: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, plan: Plan, batch: int
 ) -> CLIPModel:
-    """Learn to match `pictures` (n, 128, 128, 3) with texts."""
+    """Learn to match `images` (n, 128, 128, 3) with texts."""
     torch.manual_seed(plan.seed)
     pupil = Pupil(tokenizer, sum(len(values) for _, values, _ in questions(corpus.domains)))
-    whiten(pupil.clip, pictures[:: max(1, len(pictures) // 400)])
+    whiten(pupil.clip, images[:: max(1, len(images) // 400)])
     place(pupil.clip)
-    fit(pupil, _loss(pupil, pictures, corpus, tokenizer, batch=batch, device=plan.device), plan)
+    fit(pupil, _loss(pupil, images, corpus, tokenizer, batch=batch, device=plan.device), plan)
     return pupil.clip
 
 
 @torch.no_grad()
-def whiten(model: CLIPModel, pictures: NDArray[np.uint8]) -> None:
+def whiten(model: CLIPModel, images: NDArray[np.uint8]) -> None:
     """Start the patch embedding as the principal components of patches, each to deviation 1.
 
     So edges count from the start: from random filters brightness and colour drown all else, and 900 steps had learned
@@ -105,7 +105,7 @@ def whiten(model: CLIPModel, pictures: NDArray[np.uint8]) -> None:
     """
     kernel = model.vision_model.embeddings.patch_embedding.weight
     width, size = kernel.shape[0], kernel.shape[-1]
-    seen = _normalised(torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255)
+    seen = _normalised(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255)
     patches = seen.unfold(2, size, size).unfold(3, size, size).permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
     patches = (patches - patches.mean(0)).double()
     variance, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
@@ -124,27 +124,27 @@ def place(model: CLIPModel) -> None:
 
 
 def _loss(
-    pupil: Pupil, pictures: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, *, batch: int, device: str
+    pupil: Pupil, images: NDArray[np.uint8], corpus: Corpus, tokenizer: CLIPTokenizer, *, batch: int, device: str
 ) -> Loss:
     asked = questions(corpus.domains)
-    truth, points = torch.from_numpy(answers(corpus, len(pictures))), places(corpus, len(pictures))
+    truth, points = torch.from_numpy(answers(corpus, len(images))), places(corpus, len(images))
     single = _short(tokenizer, [text for _, _, texts in asked for text in texts]).to(device)
     sizes = [len(values) for _, values, _ in asked]
 
     def loss(generator: torch.Generator) -> Tensor:
-        rows = torch.randint(len(pictures), (batch,), generator=generator)
-        seen, spots = augment(np.stack([pictures[int(row)] for row in rows]), points[rows], generator)
+        rows = torch.randint(len(images), (batch,), generator=generator)
+        seen, spots = augment(np.stack([images[int(row)] for row in rows]), points[rows], generator)
         facts = truth[rows].to(device)
-        features, tokens = pupil.pictures(seen.to(device))
+        features, tokens = pupil.images(seen.to(device))
         image = functional.normalize(features, dim=-1)
         both = (image @ pupil.texts(single).T, pupil.heads(features))
         scores = [part for each in both for part in each.split(sizes, dim=1)]
         wrong = [
             functional.cross_entropy(s, facts[:, k % len(sizes)], label_smoothing=0.02) for k, s in enumerate(scores)
         ]
-        return 2 * torch.stack(wrong).mean() + 0.3 * _pairs(image, facts, generator) + _told(tokens, spots, facts)
+        return 2 * torch.stack(wrong).mean() + 0.3 * _pairs(image, facts, generator) + _token_loss(tokens, spots, facts)
 
-    def _told(tokens: Tensor, spots: Tensor, facts: Tensor) -> Tensor:
+    def _token_loss(tokens: Tensor, spots: Tensor, facts: Tensor) -> Tensor:
         """What the tokens where an answer stands say of it."""
         there = functional.grid_sample(tokens, 2 * spots.to(device)[:, None] - 1, align_corners=False)[:, :, 0]
         wrong = []
@@ -155,7 +155,7 @@ def _loss(
         return torch.stack(wrong).mean()
 
     def _pairs(image: Tensor, facts: Tensor, generator: torch.Generator) -> Tensor:
-        """Captions of three facts each; all pictures of the batch they are true of are matches."""
+        """Captions of three facts each; all images of the batch they are true of are matches."""
         count = min(16, len(facts))
         chosen = torch.rand(count, facts.shape[1], generator=generator).argsort(1)[:, :3].to(device)
         values = facts[:count].gather(1, chosen)
@@ -176,10 +176,10 @@ def _short(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     return ids
 
 
-def augment(pictures: NDArray[np.uint8], points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(images: NDArray[np.uint8], points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Bytes (n, s, s, 3) as CLIP takes them (n, 3, s, s), flipped, shifted, blurred, noisy; points (n, k, 2) follow."""
-    side = pictures.shape[1]
-    seen = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    side = images.shape[1]
+    seen = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     flip = torch.rand(len(seen), generator=generator) < 0.5
     seen[flip] = seen[flip].flip(-1)
     blurred = torch.rand(len(seen), generator=generator) < 0.4
@@ -193,5 +193,5 @@ def augment(pictures: NDArray[np.uint8], points: Tensor, generator: torch.Genera
 
 
 def _normalised(seen: Tensor) -> Tensor:
-    """Pictures (n, 3, h, w) in 0..1 as CLIP takes them."""
+    """Images (n, 3, h, w) in 0..1 as CLIP takes them."""
     return (seen - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]

@@ -1,4 +1,4 @@
-"""Pictures to look at while the pocket models learn: one sheet every few hundred steps."""
+"""Images to look at while the pocket models learn: one sheet every few hundred steps."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pocket.faces.character import sample_character
 from pocket.faces.domains import DOMAINS, render
 from pocket.models import shapes
 from pocket.training.corpus import HELD_OUT
-from pocket.training.diffusion import Drawer
+from pocket.training.diffusion import Diffusion
 from pocket.training.fit import Watch
 
 PROMPTS = (
@@ -26,13 +26,13 @@ PROMPTS = (
 )
 
 
-def pipeline(vae: AutoencoderKL, drawer: Drawer) -> StableDiffusionPipeline:
+def pipeline(vae: AutoencoderKL, diffusion: Diffusion) -> StableDiffusionPipeline:
     """The parts as the pipeline that people will use."""
     made = StableDiffusionPipeline(
         vae=vae,
-        text_encoder=drawer.text_encoder,
-        tokenizer=drawer.tokenizer,
-        unet=drawer.unet,
+        text_encoder=diffusion.text_encoder,
+        tokenizer=diffusion.tokenizer,
+        unet=diffusion.unet,
         scheduler=shapes.scheduler(),
         safety_checker=None,
         feature_extractor=None,
@@ -43,36 +43,36 @@ def pipeline(vae: AutoencoderKL, drawer: Drawer) -> StableDiffusionPipeline:
 
 
 def watch_autoencoder(model: AutoencoderKL, folder: Path, name: str) -> Watch:
-    """A sheet of held-out pictures above what the autoencoder makes of them."""
+    """A sheet of held-out images above what the autoencoder makes of them."""
 
     @torch.no_grad()
     def watch(step: int) -> None:
         real = [render(sample_character(HELD_OUT + i), domain, shapes.RESOLUTION) for i, domain in enumerate(DOMAINS)]
         inputs = torch.from_numpy(np.stack([np.asarray(each) for each in real])).permute(0, 3, 1, 2)
         inputs = (inputs.float() / 127.5 - 1).to(model.device)
-        drawn = model.decode(model.encode(inputs).latent_dist.mean).sample
-        values = ((drawn.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        decoded = model.decode(model.encode(inputs).latent_dist.mean).sample
+        values = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         _sheet(folder / f"{name}-{step:05d}.png", [*real, *map(Image.fromarray, values)])
 
     return watch
 
 
-def watch_drawer(vae: AutoencoderKL, drawer: Drawer, folder: Path) -> Watch:
-    """A sheet of `PROMPTS`, drawn in 20 steps with guidance 7.5."""
+def watch_diffusion(vae: AutoencoderKL, diffusion: Diffusion, folder: Path) -> Watch:
+    """A sheet of `PROMPTS`, generated in 20 steps with guidance 7.5."""
 
     def watch(step: int) -> None:
         generators = [torch.Generator().manual_seed(i) for i in range(len(PROMPTS))]
-        made = pipeline(vae.to(drawer.unet.device), drawer)
-        drawn = made(list(PROMPTS), num_inference_steps=20, guidance_scale=7.5, generator=generators).images
-        _sheet(folder / f"base-{step:05d}.png", drawn)
+        made = pipeline(vae.to(diffusion.unet.device), diffusion)
+        images = made(list(PROMPTS), num_inference_steps=20, guidance_scale=7.5, generator=generators).images
+        _sheet(folder / f"base-{step:05d}.png", images)
 
     return watch
 
 
-def _sheet(path: Path, pictures: list[Image.Image], columns: int = 8) -> None:
+def _sheet(path: Path, images: list[Image.Image], columns: int = 8) -> None:
     side = shapes.RESOLUTION
-    sheet = Image.new("RGB", (side * min(columns, len(pictures)), side * -(-len(pictures) // columns)))
-    for place, picture in enumerate(pictures):
-        sheet.paste(picture, (place % columns * side, place // columns * side))
+    sheet = Image.new("RGB", (side * min(columns, len(images)), side * -(-len(images) // columns)))
+    for place, image in enumerate(images):
+        sheet.paste(image, (place % columns * side, place // columns * side))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)

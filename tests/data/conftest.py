@@ -1,4 +1,4 @@
-"""Small sources of real pictures: textured, sharp, each unlike the others."""
+"""Small sources of real images: textured, sharp, each unlike the others."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from anime_lora.config.section import Compute, Concept
 ROOT = Path(__file__).parents[2]
 
 
-def picture(seed: int, side: int = 160, mode: str = "RGB") -> Image.Image:
+def image(seed: int, side: int = 160, mode: str = "RGB") -> Image.Image:
     """Coloured blocks from a seed: sharp edges, and no two seeds alike."""
     rng = np.random.default_rng(seed)
     channels = {"RGB": 3, "RGBA": 4, "L": 1}[mode]
@@ -40,9 +40,9 @@ class Project:
         )
 
     def add(self, count: int, first: int = 0) -> None:
-        """Write `count` pictures with captions into the source."""
+        """Write `count` images with captions into the source."""
         for seed in range(first, first + count):
-            picture(seed).save(self.source / f"{seed:03d}.png")
+            image(seed).save(self.source / f"{seed:03d}.png")
             (self.source / f"{seed:03d}.txt").write_text(f"girl, number {seed}\n")
 
     def ingest(self, **changes: object) -> None:

@@ -15,7 +15,7 @@ from anime_lora.executors import ordered
 from tests.data.conftest import Project
 from tests.support.dask_cluster import Cluster
 
-PICTURES = 150
+IMAGES = 150
 DONE = 30
 """So many squares are made before a worker is killed."""
 DATA = Path("data")
@@ -38,7 +38,7 @@ def test_a_worker_killed_in_the_middle_of_resize_changes_no_byte(
     project: Project, cluster: Cluster, tree: Callable[[Path], dict[str, bytes]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two workers, one ended by SIGKILL while squares are still missing: the dataset is that of local processes."""
-    project.add(PICTURES)
+    project.add(IMAGES)
     project.all()
     local = tree(DATA)
     shutil.rmtree(DATA)
@@ -62,8 +62,8 @@ def test_a_worker_killed_in_the_middle_of_resize_changes_no_byte(
     killer.join(timeout=10)
     project.organize()
     assert victim.wait(10) == -signal.SIGKILL
-    assert DONE <= seen[0] < PICTURES, "killed when all was done"
-    assert f"resize: {PICTURES} pictures, {PICTURES} made anew, 0 reused" in capsys.readouterr().out
+    assert DONE <= seen[0] < IMAGES, "killed when all was done"
+    assert f"resize: {IMAGES} images, {IMAGES} made anew, 0 reused" in capsys.readouterr().out
     assert tree(DATA) == local
 
 
@@ -78,7 +78,7 @@ def test_a_cluster_without_workers_is_one_error(cluster: Cluster, monkeypatch: p
 def test_a_worker_that_would_make_other_bytes_is_refused(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, project: Project
 ) -> None:
-    """Other code, other packages or an absent folder give other pictures without an error: it is said first."""
+    """Other code, other packages or an absent folder give other images without an error: it is said first."""
     cluster.worker()
     monkeypatch.setattr(executors, "version", lambda name: "0.0")
     with pytest.raises(AnimeLoraError, match=r"pillow is .*, here 0\.0"):

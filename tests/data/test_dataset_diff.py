@@ -8,7 +8,7 @@ import pytest
 from anime_lora.data.dataset_diff import Row, compare, read_version
 from anime_lora.errors import DatasetError
 from anime_lora.files import read_jsonl, write_jsonl
-from tests.data.conftest import ROOT, Project, picture
+from tests.data.conftest import ROOT, Project, image
 
 OUT = Path("data/validate")
 
@@ -50,14 +50,14 @@ def test_drift_names_the_measure_that_shifted() -> None:
 
 
 def test_versions_of_the_stage_itself(project: Project) -> None:
-    """Validate's own manifests: a new picture, one gone, a caption changed."""
+    """Validate's own manifests: a new image, one gone, a caption changed."""
     project.add(5)
     project.ingest()
     project.validate()
     before = read_version(OUT)
     (project.source / "000.png").unlink()
     (project.source / "001.txt").write_text("boy, changed\n")
-    picture(77).save(project.source / "new.png")
+    image(77).save(project.source / "new.png")
     project.ingest()
     project.validate()
     changes = compare(before, read_version(OUT))
@@ -84,6 +84,6 @@ def test_the_command_prints_what_changed(tmp_path: Path) -> None:
         *(str(tmp_path / name) for name in ("old.jsonl", "new.jsonl")),
     ]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines()[0] == "2 pictures -> 2: 1 added, 1 removed, 0 captioned anew, 1 kept"
+    assert ran.stdout.splitlines()[0] == "2 images -> 2: 1 added, 1 removed, 0 captioned anew, 1 kept"
     assert any(line.startswith("added") and "3.png" in line for line in ran.stdout.splitlines())
     assert len(read_jsonl(tmp_path / "old.jsonl")) == 2

@@ -13,7 +13,7 @@ from PIL import Image
 
 from anime_lora.errors import OutputError, SourceError
 from anime_lora.files import read_jsonl
-from tests.data.conftest import ROOT, Project, picture
+from tests.data.conftest import ROOT, Project, image
 
 MANIFEST = Path("data/ingest/manifest.jsonl")
 
@@ -24,7 +24,7 @@ def reasons() -> dict[str, str | None]:
 
 def png(seed: int = 0) -> bytes:
     stream = io.BytesIO()
-    picture(seed).save(stream, "PNG")
+    image(seed).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -33,11 +33,11 @@ def test_every_file_of_an_ugly_source_is_accounted_for(project: Project) -> None
     source = project.source
     whole = (source / "000.png").read_bytes()
     (source / "cut.png").write_bytes(whole[: len(whole) // 2])
-    (source / "words.png").write_text("this is no picture")
+    (source / "words.png").write_text("this is no image")
     (source / "empty.jpg").write_bytes(b"")
     (source / "again.png").write_bytes(whole)
-    picture(7, mode="RGBA").save(source / "alpha.png")
-    picture(8).save(source / "moving.gif")
+    image(7, mode="RGBA").save(source / "alpha.png")
+    image(8).save(source / "moving.gif")
     Image.new("RGB", (1, 1)).save(source / "one.png")
     (source / "link.png").symlink_to("000.png")
     project.ingest()
@@ -51,9 +51,9 @@ def test_every_file_of_an_ugly_source_is_accounted_for(project: Project) -> None
         "one.png",
     }
     assert "damaged" in str(found["cut.png"])
-    assert "not a picture" in str(found["words.png"])
-    assert "not a picture" in str(found["empty.jpg"])
-    assert "not a picture" in str(found["moving.gif"])
+    assert "not an image" in str(found["words.png"])
+    assert "not an image" in str(found["empty.jpg"])
+    assert "not an image" in str(found["moving.gif"])
     assert found["again.png"] == "duplicate of 000.png"
     assert "link" in str(found["link.png"])
 
@@ -69,7 +69,7 @@ def test_stored_bytes_are_the_source_bytes_named_by_their_hash(project: Project)
 
 def test_limits_are_said_with_the_key_to_change(project: Project) -> None:
     project.add(2)
-    picture(9, side=800).save(project.source / "large.png")
+    image(9, side=800).save(project.source / "large.png")
     (project.source / "heavy.png").write_bytes(png(10) + b"\0" * 2**20)
     project.ingest(max_pixels=500_000, max_file_mb=1)
     assert "640000" in str(reasons()["large.png"]) or "800x800" in str(reasons()["large.png"])
@@ -80,7 +80,7 @@ def test_limits_are_said_with_the_key_to_change(project: Project) -> None:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_an_archive_gives_its_pictures_and_nothing_escapes(project: Project, kind: str) -> None:
+def test_an_archive_gives_its_images_and_nothing_escapes(project: Project, kind: str) -> None:
     members = {"a/1.png": png(1), "a/1.txt": b"girl, blue hair", "../out.png": png(2), "/abs.png": png(3)}
     name = f"faces.{kind}"
     if kind == "zip":
@@ -119,7 +119,7 @@ def test_a_pixel_bomb_is_refused_before_it_is_decoded(project: Project) -> None:
 
 def test_captions_come_from_text_tables_and_taggers(project: Project) -> None:
     for seed, name in enumerate(("own", "table", "tagged", "none")):
-        picture(seed).save(project.source / f"{name}.png")
+        image(seed).save(project.source / f"{name}.png")
     (project.source / "own.txt").write_text("girl,\n  blue hair ")
     (project.source / "metadata.jsonl").write_text(
         json.dumps({"file_name": "own.png", "text": "loses"})
@@ -139,7 +139,7 @@ def test_captions_come_from_text_tables_and_taggers(project: Project) -> None:
     ("source", "says"),
     [
         ("absent", "does not exist"),
-        ("source", "no file that could be a picture"),
+        ("source", "no file that could be an image"),
         ("notes.md", "neither a folder nor an archive"),
         ("broken.zip", "cannot be opened"),
         ("s3x://bucket", "cannot be listed"),
@@ -181,7 +181,7 @@ def test_many_workers_and_a_second_time_give_the_same_bytes(
 
 
 @pytest.mark.parametrize("where", ["data/ingest/mine", "data/resize/mine", ".cache/mine"])
-def test_pictures_in_a_stage_s_folder_are_refused_and_untouched(
+def test_images_in_a_stage_s_folder_are_refused_and_untouched(
     project: Project, where: str, tree: Callable[[Path], dict[str, bytes]]
 ) -> None:
     """The command that a person types, on the project's params.yaml with such a source."""
@@ -202,13 +202,13 @@ def test_pictures_in_a_stage_s_folder_are_refused_and_untouched(
     assert len(before) == 16
 
 
-def test_pictures_put_beside_the_output_outlive_the_stage(
+def test_images_put_beside_the_output_outlive_the_stage(
     project: Project, tree: Callable[[Path], dict[str, bytes]]
 ) -> None:
     """Not named anywhere, and still nobody's to delete."""
     project.add(4)
     project.ingest()
-    picture(9).save("data/ingest/store/mine.png")
+    image(9).save("data/ingest/store/mine.png")
     before = tree(Path("data/ingest"))
     with pytest.raises(OutputError, match=r"data/ingest holds store/mine\.png, which is no output"):
         project.ingest()

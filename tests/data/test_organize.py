@@ -31,7 +31,7 @@ def test_kohya_layout(project: Project) -> None:
     assert next(folder.glob("*.txt")).read_text().startswith("myAnimeStyleToken")
 
 
-def test_the_split_keeps_its_pictures_when_others_come() -> None:
+def test_the_split_keeps_its_images_when_others_come() -> None:
     names = [f"{n:064x}" for n in range(4000)]
     held = {name for name in names if split_of(name, "v1", 0.1) == "holdout"}
     assert 0.08 < len(held) / len(names) < 0.12

@@ -9,7 +9,7 @@ from PIL import Image
 from anime_lora.errors import DatasetError
 from anime_lora.files import read_jsonl
 from anime_lora.images import to_rgb
-from tests.data.conftest import Project, picture
+from tests.data.conftest import Project, image
 
 OUT = Path("data/resize")
 WHITE = (255, 255, 255)
@@ -17,7 +17,7 @@ WHITE = (255, 255, 255)
 
 def test_squares_are_rgb_of_the_asked_size_and_hash_as_said(project: Project) -> None:
     project.add(2)
-    picture(5, mode="L").save(project.source / "grey.png")
+    image(5, mode="L").save(project.source / "grey.png")
     project.ingest()
     project.validate()
     project.resize(size=512)
@@ -34,7 +34,7 @@ def test_alpha_lies_on_the_background() -> None:
     assert to_rgb(half, WHITE).getpixel((0, 0)) == (255, 127, 127)
 
 
-def test_a_camera_turned_picture_stands_upright() -> None:
+def test_a_camera_turned_image_stands_upright() -> None:
     turned = Image.new("RGB", (8, 4))
     turned.getexif()[0x0112] = 6
     assert to_rgb(turned, WHITE).size == (4, 8)
@@ -47,7 +47,7 @@ def test_sixteen_bit_grey_keeps_its_range() -> None:
 
 def test_fit_and_focus(project: Project) -> None:
     tall = Image.new("RGB", (130, 260), (0, 0, 255))
-    tall.paste(picture(3, side=128), (1, 0))
+    tall.paste(image(3, side=128), (1, 0))
     tall.save(project.source / "tall.png")
     project.add(2)
     project.ingest()
@@ -64,7 +64,7 @@ def test_fit_and_focus(project: Project) -> None:
     assert (np.abs(padded[:, :10] - 9).max(), np.abs(padded[:, -10:] - 9).max()) == (0, 0)
 
 
-def test_only_a_new_picture_is_made_and_a_lost_square_comes_back(
+def test_only_a_new_image_is_made_and_a_lost_square_comes_back(
     project: Project, tree: Callable[[Path], dict[str, bytes]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.add(3)
@@ -79,7 +79,7 @@ def test_only_a_new_picture_is_made_and_a_lost_square_comes_back(
     assert tree(OUT) == before
 
 
-def test_a_lost_stored_picture_says_what_to_run(project: Project) -> None:
+def test_a_lost_stored_image_says_what_to_run(project: Project) -> None:
     project.add(2)
     project.ingest()
     project.validate()

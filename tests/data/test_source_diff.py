@@ -18,7 +18,7 @@ Look = Callable[[], list[dict[str, object]]]
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
-    """A source of three pictures, one with a caption; any bytes do."""
+    """A source of three images, one with a caption; any bytes do."""
     folder = tmp_path / "faces"
     folder.mkdir()
     for name in ("a.png", "b.png", "c.png", "a.txt"):
@@ -34,7 +34,7 @@ def look(faces: Path, tmp_path: Path) -> Look:
 
 
 def test_what_came_went_and_changed_is_told_apart(faces: Path, look: Look) -> None:
-    """A picture and its caption count once; the words and the table name all of it."""
+    """An image and its caption count once; the words and the table name all of it."""
     before = look()
     assert source_diff.difference(before, look()).words() == ""
     (faces / "b.png").unlink()
@@ -43,7 +43,7 @@ def test_what_came_went_and_changed_is_told_apart(faces: Path, look: Look) -> No
     (faces / "d.txt").write_text("a girl")
     found = source_diff.difference(before, look())
     assert found.words() == "1 added, 1 changed, 1 removed"
-    assert found.pictures == 3
+    assert found.images == 3
     assert {(row["what"], row["path"]) for row in found.table()} == {
         ("added", "d.png"), ("added", "d.txt"), ("changed", "a.txt"), ("removed", "b.png"),
     }  # fmt: skip
@@ -57,7 +57,7 @@ def test_a_file_touched_or_moved_away_and_back_is_no_change(faces: Path, look: L
 
 
 def test_only_new_files_are_read(faces: Path, look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second look reads nothing, the third only the new picture; the memo is written only then."""
+    """The second look reads nothing, the third only the new image; the memo is written only then."""
     look()
     read: list[str] = []
     whole = source_diff.sha256_file
@@ -71,7 +71,7 @@ def test_only_new_files_are_read(faces: Path, look: Look, tmp_path: Path, monkey
 
 
 def test_an_archives_members_are_watched_one_by_one(tmp_path: Path) -> None:
-    """A picture added to a zip is one added picture."""
+    """An image added to a zip is one added image."""
     archive = tmp_path / "faces.zip"
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("a.png", b"a")

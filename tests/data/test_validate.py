@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 from anime_lora.data.measures import clusters, psi
 from anime_lora.errors import DatasetError
 from anime_lora.files import read_jsonl
-from tests.data.conftest import Project, picture
+from tests.data.conftest import Project, image
 
 OUT = Path("data/validate")
 
@@ -20,12 +20,12 @@ def test_each_fault_is_set_aside_with_check_value_and_limit(project: Project) ->
     project.add(6)
     source = project.source
     Image.new("RGB", (1, 1)).save(source / "one.png")
-    picture(20, side=64).save(source / "small.png")
-    picture(21, side=400).crop((0, 0, 400, 160)).save(source / "long.png")
+    image(20, side=64).save(source / "small.png")
+    image(21, side=400).crop((0, 0, 400, 160)).save(source / "long.png")
     Image.new("RGB", (200, 200), (90, 120, 40)).save(source / "blank.png")
-    picture(22).filter(ImageFilter.GaussianBlur(20)).save(source / "blurred.png")
-    picture(0).save(source / "same.bmp")
-    (source / "words.png").write_text("no picture")
+    image(22).filter(ImageFilter.GaussianBlur(20)).save(source / "blurred.png")
+    image(0).save(source / "same.bmp")
+    (source / "words.png").write_text("no image")
     project.ingest()
     project.validate(max_rejected_share=0.6)
     assert aside() == {
@@ -52,7 +52,7 @@ def test_too_little_left_stops_with_counts_and_writes_nothing(
 ) -> None:
     project.add(3)
     (project.source / "000.txt").unlink()
-    (project.source / "words.png").write_text("no picture")
+    (project.source / "words.png").write_text("no image")
     project.ingest()
     with pytest.raises(DatasetError, match=says):
         project.validate(**changes)
@@ -71,7 +71,7 @@ def test_a_missing_or_damaged_manifest_says_what_to_run(project: Project) -> Non
 
 def test_near_duplicates_share_a_cluster(project: Project) -> None:
     project.add(3)
-    brighter = np.clip(np.asarray(picture(0)).astype(int) + 4, 0, 255).astype(np.uint8)
+    brighter = np.clip(np.asarray(image(0)).astype(int) + 4, 0, 255).astype(np.uint8)
     Image.fromarray(brighter).save(project.source / "brighter.png")
     project.ingest()
     project.validate()
@@ -92,7 +92,7 @@ def test_psi_is_zero_for_equal_and_large_for_shifted_samples() -> None:
     assert psi(sample, sample + 1) > 0.25
 
 
-def test_only_a_new_picture_is_measured(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_a_new_image_is_measured(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.add(3)
     project.ingest()
     project.validate()

@@ -23,7 +23,7 @@ def verdicts(world: World) -> dict[str, str]:
 
 def test_learned(world: World) -> None:
     """A LoRA that learned the style, follows prompts and leaves the rest alone has its claims shown, with intervals."""
-    world.draw(learned)
+    world.generate(learned)
     world.evaluate()
     claims = {claim["id"]: claim for claim in read(world, "claims.json")}
     shown = {
@@ -53,7 +53,7 @@ def test_learned(world: World) -> None:
 
 def test_alone(world: World) -> None:
     """Without a second LoRA and a ControlNet their claims are not measurable, and it is said what to set."""
-    world.draw(learned, second=None, controlnet=None)
+    world.generate(learned, second=None, controlnet=None)
     world.evaluate()
     claims = {claim["id"]: claim for claim in read(world, "claims.json")}
     for name, setting in (("combining", "second_adapter"), ("controlnet", "validate_sample.controlnet")):
@@ -67,7 +67,7 @@ def test_one_style_eats_the_other(world: World) -> None:
     def lost(shot: Shot) -> Any:
         return learned(replace(shot, arm="lora") if shot.arm == "both" else shot)
 
-    world.draw(lost)
+    world.generate(lost)
     world.evaluate()
     metrics = read(world, "metrics.json")
     assert metrics["combining.first"]["value"] == pytest.approx(1)
@@ -81,7 +81,7 @@ def test_control_that_keeps_nothing(world: World) -> None:
     def weaker(shot: Shot) -> Any:
         return learned(replace(shot, arm="lora", strength=0.5) if shot.arm == "control" else shot)
 
-    world.draw(weaker)
+    world.generate(weaker)
     world.evaluate()
     metrics = read(world, "metrics.json")
     assert metrics["controlnet.identity_change"]["low"] > 0
@@ -91,7 +91,7 @@ def test_control_that_keeps_nothing(world: World) -> None:
 
 def test_decision(world: World) -> None:
     """Each run is a challenger: the first beats the base, the same LoRA again nobody; a broken one is kept out."""
-    world.draw(learned)
+    world.generate(learned)
     world.evaluate()
     decision = read(world, "decision.json")
     failed = [test["name"] for test in decision["tests"] if not test["passed"]]
@@ -108,7 +108,7 @@ def test_decision(world: World) -> None:
 
 def test_zeros(world: World) -> None:
     """A LoRA of zeros gives S = 0 and no claim shown."""
-    world.draw(untrained, effect=0.0)
+    world.generate(untrained, effect=0.0)
     world.evaluate()
     assert read(world, "metrics.json")["style"] | {"n": 0, "pictures": 0} == {
         "value": 0,
@@ -122,13 +122,13 @@ def test_zeros(world: World) -> None:
 
 
 def test_shuffled(world: World) -> None:
-    """Pictures whose prompts were shuffled are right as often as chance."""
+    """Images whose prompts were shuffled are right as often as chance."""
     rng = np.random.default_rng(0)
 
     def shuffled(shot: Shot) -> Any:
         return learned(replace(shot, prompt=str(rng.choice(list(COLOURS)))))
 
-    world.draw(shuffled)
+    world.generate(shuffled)
     world.evaluate()
     accuracy = read(world, "metrics.json")["features.accuracy"]
     assert accuracy["low"] < 0.25 < accuracy["high"]
@@ -136,16 +136,16 @@ def test_shuffled(world: World) -> None:
 
 
 def test_copies(world: World) -> None:
-    """A LoRA that repeats its training pictures has A near 1 and its claim fails."""
+    """A LoRA that repeats its training images has A near 1 and its claim fails."""
     from PIL import Image
 
     world.teach(train=10, holdout=10)
-    taught = sorted((world.dataset / "pictures").glob("*.png"))[:10]
+    taught = sorted((world.dataset / "images").glob("*.png"))[:10]
 
     def copy(shot: Shot) -> Any:
         return Image.open(taught[(shot.ordinal + shot.seed) % 10]) if shot.lora_scale else learned(shot)
 
-    world.draw(copy)
+    world.generate(copy)
     world.evaluate()
     metrics = read(world, "metrics.json")
     assert metrics["memorisation.lora"]["value"] == 1.0
@@ -155,7 +155,7 @@ def test_copies(world: World) -> None:
 
 def test_same_bytes(world: World) -> None:
     """The stage run twice writes the same bytes, and nothing that names this machine."""
-    world.draw(learned)
+    world.generate(learned)
     world.evaluate()
     first = {file.relative_to(world.out): file.read_bytes() for file in world.out.rglob("*") if file.is_file()}
     world.evaluate()
@@ -168,7 +168,7 @@ def test_no_encoder(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(stage, "load_encoders", load_encoders)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/config.json").write_text("{}")
-    world.draw(learned)
+    world.generate(learned)
     world.evaluate(encoders=("nowhere", "broken"))
     named = " ".join(one["what"] for one in read(world, "report.json")["skipped"])
     assert "encoder nowhere" in named
@@ -180,10 +180,10 @@ def test_no_encoder(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_missing(world: World) -> None:
-    """Pictures or a dataset that are not there are one clear error and leave nothing behind."""
+    """Images or a dataset that are not there are one clear error and leave nothing behind."""
     with pytest.raises(EvaluationError, match=r"suite\.json cannot be read"):
         world.evaluate()
-    world.draw(learned)
+    world.generate(learned)
     (world.samples / "images" / "drift-base-00-s1.png").unlink()
     with pytest.raises(EvaluationError, match="listed but not there"):
         world.evaluate()
@@ -194,9 +194,9 @@ def test_missing(world: World) -> None:
 
 
 def test_dataset_without_holdout(world: World) -> None:
-    """Without held-out pictures the style is not measurable, and it is said."""
+    """Without held-out images the style is not measurable, and it is said."""
     world.teach(train=20, holdout=0)
-    world.draw(learned)
+    world.generate(learned)
     world.evaluate()
     assert verdicts(world)["style"] == "not measurable here"
     assert any("holdout_share" in one["reason"] for one in read(world, "report.json")["skipped"])

@@ -18,7 +18,7 @@ def test_coverage(clusters: int) -> None:
 
 
 def test_weights() -> None:
-    """Each draw takes as many clusters as there are, whole clusters and then seeds within them; row 0 takes all."""
+    """Each resample takes as many clusters as there are, whole clusters and then seeds within them; row 0 takes all."""
     resample = Resample(["a", "a", "b", "b", "c", "c"], 500, 1)
     assert (resample.weights[0] == 1).all()
     assert (resample.weights.sum(1) == 6).all()
@@ -37,14 +37,14 @@ def test_few() -> None:
     """One cluster has no interval; few have wider tails than the plain percentile."""
     one = Resample(["a", "a"], 100, 0).mean(np.array([1.0, 2.0]))
     assert (one.value, one.low, one.n, one.pictures) == (1.5, None, 1, 2)
-    drawn = np.random.default_rng(0).normal(size=20_000)
-    low_few, low_many = expanded_percentiles(drawn, 5)[0], expanded_percentiles(drawn, 1000)[0]
+    sampled = np.random.default_rng(0).normal(size=20_000)
+    low_few, low_many = expanded_percentiles(sampled, 5)[0], expanded_percentiles(sampled, 1000)[0]
     assert low_few < -2.9
     assert low_many == pytest.approx(-1.96, abs=0.06)
 
 
 def test_pairwise_mean() -> None:
-    """Pairs of different units only, and a unit drawn twice is not its own pair."""
+    """Pairs of different units only, and a unit sampled twice is not its own pair."""
     kernel = np.array([[9.0, 1, 2], [1, 9, 3], [2, 3, 9]])
     means = pairwise_mean(np.array([[1.0, 1, 1], [2, 1, 0]]), kernel)
     assert means.tolist() == [2.0, 1.0]

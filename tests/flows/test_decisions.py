@@ -17,23 +17,23 @@ from flows.runtime.overrides import changed, keep, overridden, take_back
 from tests.support.nightly import listener
 
 ROOT = Path(__file__).parents[2]
-ENTRY = history.Entry(history.now(), "promoted", "better", "schedule", "pictures: 1 added", "v1.0.0", "a" * 64)
+ENTRY = history.Entry(history.now(), "promoted", "better", "schedule", "images: 1 added", "v1.0.0", "a" * 64)
 SETTINGS = Retrain(min_new_images=5, max_age_days=30, min_free_disk_gb=0)
 
 
-@pytest.mark.parametrize(("pictures", "age", "due"), [
+@pytest.mark.parametrize(("images", "age", "due"), [
     (0, 100.0, False), (4, 1.0, False), (5, 1.0, True), (1, 30.0, True), (1, None, True), (1, 29.9, False),
 ])  # fmt: skip
-def test_few_pictures_wait_until_they_are_enough_or_old(pictures: int, age: float | None, due: bool) -> None:
+def test_few_images_wait_until_they_are_enough_or_old(images: int, age: float | None, due: bool) -> None:
     """Five are enough at once, one after thirty days, none never; the first night does not wait."""
-    assert (waits(pictures, SETTINGS, age) is None) == due
+    assert (waits(images, SETTINGS, age) is None) == due
 
 
 def test_what_waits_says_for_what() -> None:
-    """The message names the count, the limit and the age; without new pictures it is three words."""
+    """The message names the count, the limit and the age; without new images it is three words."""
     assert waits(0, SETTINGS, 1.0) == "no new data"
     assert waits(2, SETTINGS, 1.0) == (
-        "2 new pictures wait for retrain.min_new_images = 5 or 30 days of age (1.0 days since the last retraining)"
+        "2 new images wait for retrain.min_new_images = 5 or 30 days of age (1.0 days since the last retraining)"
     )
     never = SETTINGS.model_copy(update={"max_age_days": None})
     assert "days of age" not in str(waits(2, never, 400.0))
@@ -111,13 +111,13 @@ def test_a_webhook_is_told_and_one_that_is_gone_harms_nothing(
     """The event and the text arrive; a failed delivery is a warning in which the address, a secret, does not stand."""
     with listener() as (address, heard):
         monkeypatch.setenv(notify.SETTING, address)
-        notify.told("rejected", "the champion stays")
+        notify.notify("rejected", "the champion stays")
     assert heard == [{"event": "rejected", "text": "anime-lora rejected: the champion stays"}]
     logging.getLogger("prefect").propagate = True
     with caplog.at_level(logging.WARNING, "prefect.notify"):
         monkeypatch.setenv(notify.SETTING, "http://127.0.0.1:9/secret-token")
-        notify.told("rejected", "the champion stays")
+        notify.notify("rejected", "the champion stays")
         monkeypatch.delenv(notify.SETTING)
-        notify.told("rejected", "the champion stays")
+        notify.notify("rejected", "the champion stays")
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "secret-token" not in caplog.text

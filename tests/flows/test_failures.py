@@ -34,7 +34,7 @@ def test_a_failing_stage_stops_the_chain_with_its_reason(broken: Project, server
     """People read the reason where it failed: at the command, on the task's page, on the run's."""
     broken.environment["PREFECT_API_URL"] = server
     broken.set("validate.min_images", 500)
-    reason = "12 valid pictures, fewer than validate.min_images = 500"
+    reason = "12 valid images, fewer than validate.min_images = 500"
     states = flow_fails(broken, f"validate: {reason}")
     task, run = newest(server, "task_runs"), newest(server, "flow_runs")
     assert (task["name"], run["id"]) == ("validate", task["flow_run_id"])
@@ -74,7 +74,7 @@ def test_an_empty_source_is_one_error(broken: Project) -> None:
     broken.set("ingest.sources", ["empty"])
     ran = broken.run("python", "-m", "anime_lora", "ingest", check=False)
     assert (ran.returncode, "Traceback" in ran.stdout) == (EXIT_CODE, False)
-    assert "no picture in empty" in ran.stdout
+    assert "no image in empty" in ran.stdout
     assert not (broken.root / "data" / "ingest").exists()
 
 

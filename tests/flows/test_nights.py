@@ -120,7 +120,7 @@ def test_a_stage_may_be_forced(nightly: Nightly) -> None:
 
 @pytest.mark.parametrize("victim", ["flow", "stage"])
 def test_after_a_kill_the_next_night_finishes(nightly: Nightly, victim: str) -> None:
-    """SIGKILL of the flow or of its training: the next night takes the same pictures and completes."""
+    """SIGKILL of the flow or of its training: the next night takes the same images and completes."""
     nightly.add(300 + len(nightly.history()))
     nightly.mood(quality=0.2, seconds=15)
     head = nightly.head()
@@ -136,7 +136,7 @@ def test_after_a_kill_the_next_night_finishes(nightly: Nightly, victim: str) -> 
     assert nightly.head() == head
     nightly.mood(quality=0.2 if victim == "flow" else 0.3)
     assert "Promoted" in nightly.retrain()
-    assert nightly.history()[-1]["why"] == "pictures: 1 added"
+    assert nightly.history()[-1]["why"] == "images: 1 added"
     assert nightly.clean()
 
 
@@ -166,7 +166,7 @@ def test_a_fresh_clone_goes_on_from_the_remotes(nightly: Nightly) -> None:
 
 
 def test_a_night_with_nothing_in_pencil(tmp_path: Path, server: str) -> None:
-    """Real training, drawing and measuring: the decision is recorded, and a killed training goes on where it was."""
+    """Real training, generating and measuring: the decision is recorded, and a killed training goes on where it was."""
     project = Project(tmp_path / "project", PREFECT_API_URL=server).build()
     for setting in (("user.name", "Ann"), ("user.email", "ann@example.org")):
         project.run("git", "config", *setting)
@@ -187,10 +187,10 @@ def test_a_night_with_nothing_in_pencil(tmp_path: Path, server: str) -> None:
     history = (project.root / "models" / "history.jsonl").read_text()
     assert '"outcome": "promoted"' in history or '"outcome": "rejected"' in history
     assert project.repro() == []
-    drawn = project.run(
-        sys.executable, "-m", "anime_lora", "draw", "data/train/pytorch_lora_weights.safetensors"
+    generated = project.run(
+        sys.executable, "-m", "anime_lora", "check-adapter", "data/train/pytorch_lora_weights.safetensors"
     ).stdout
-    assert "finite" in drawn
+    assert "finite" in generated
     again = project.run(sys.executable, "-m", "anime_lora", "rematch", "data/train", ".cache/again").stdout
     scores = (project.root / ".cache/again/evaluate/scores.json").read_text()
     assert scores == (project.root / "data/evaluate/scores.json").read_text(), again

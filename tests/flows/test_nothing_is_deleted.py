@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.data.conftest import picture
+from tests.data.conftest import image
 from tests.support.project import Project
 
 DVC = (sys.executable, "-m", "dvc")
@@ -23,7 +23,7 @@ def test_a_file_that_a_setting_names_is_refused_before_dvc_empties_the_folder(
     file, params = project.root / name, (project.root / "params.yaml").read_bytes()
     project.run(*DVC, "repro", "organize")
     file.parent.mkdir(parents=True, exist_ok=True)
-    picture(50).save(file, "PNG")
+    image(50).save(file, "PNG")
     before = file.read_bytes()
     try:
         project.set(key, value)
@@ -45,7 +45,7 @@ def test_a_flow_does_not_start_over_a_file_that_no_setting_names(project: Projec
     """DVC would find the folder changed, and empty it."""
     project.run(*DVC, "repro", "organize")
     file = project.root / "data/ingest/store/mine.png"
-    picture(51).save(file)
+    image(51).save(file)
     said = project.run(sys.executable, "-m", "flows", "run", check=False)
     assert said.returncode != 0
     assert "data/ingest/store/mine.png is no output of ingest" in said.stdout

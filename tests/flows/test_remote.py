@@ -60,11 +60,11 @@ class Repository:
         return self.run(sys.executable, "-m", "dvc", *words)
 
     def version(self, count: int) -> None:
-        """Make and commit a version of `count` pictures."""
+        """Make and commit a version of `count` images."""
         write_jsonl(self.root / "rows.jsonl", ({"id": f"{n:064x}"} for n in range(count)))
         self.dvc("repro", "-q")
         self.run("git", "add", "-A")
-        self.run("git", "commit", "-qm", f"{count} pictures")
+        self.run("git", "commit", "-qm", f"{count} images")
 
     def lose(self) -> None:
         """What a fresh clone lacks: cache and outputs."""

@@ -46,14 +46,14 @@ def test_where_the_work_is_done_reruns_nothing(project: Project) -> None:
     assert project.repro() == []
 
 
-def test_a_new_picture_runs_all_and_only_it_is_decoded_and_resized(project: Project) -> None:
+def test_a_new_image_runs_all_and_only_it_is_decoded_and_resized(project: Project) -> None:
     project.add(NEW)
     name = sha256_file(project.root / "faces" / f"{NEW:03d}.png")
     assert split_of(name, "v1", 0.3) == "train", "held out: training would not change"
     said = project.run("dvc", "repro").stdout
     assert [stage for stage in STAGES if f"Running stage '{stage}'" in said] == list(STAGES)
     assert "ingest: 13 files, 13 taken, 0 rejected, 1 made anew" in said
-    assert "resize: 13 pictures, 1 made anew, 12 reused" in said
+    assert "resize: 13 images, 1 made anew, 12 reused" in said
 
 
 def test_after_dvc_the_flow_finds_all_cached(project: Project) -> None:

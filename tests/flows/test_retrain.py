@@ -29,7 +29,7 @@ def spent() -> float:
 
 
 def night(nightly: Nightly, *options: str, new: int = 1, check: bool = True, **mood: object) -> str:
-    """Add pictures and retrain, training as the mood says."""
+    """Add images and retrain, training as the mood says."""
     for _ in range(new):
         nightly.add(next(NEW))
     nightly.mood(**mood)
@@ -69,7 +69,7 @@ def test_a_better_challenger_is_one_version_further(nightly: Nightly) -> None:
     commits = int(nightly.run("git", "rev-list", "--count", "HEAD").stdout)
     assert "Promoted: promoted: S " in night(nightly, "--reason", "schedule", quality=0.1)
     entry = nightly.history()[-1]
-    assert (entry["version"], entry["outcome"], entry["why"]) == ("v2.0.0", "promoted", "pictures: 1 added")
+    assert (entry["version"], entry["outcome"], entry["why"]) == ("v2.0.0", "promoted", "images: 1 added")
     assert int(nightly.run("git", "rev-list", "--count", "HEAD").stdout) == commits + 1
     assert {"anime-lora#champion#2", "anime-lora@v2.0.0"} < set(nightly.tags())
     trained = sha256_file(nightly.root / "data" / "train" / "pytorch_lora_weights.safetensors")
@@ -116,7 +116,7 @@ def test_rollback_brings_the_previous_champions_bytes_back(nightly: Nightly) -> 
     assert "there is no champion before v1.0.0" in again.stdout
 
 
-def test_a_challenger_that_does_not_draw_is_withdrawn(nightly: Nightly) -> None:
+def test_a_challenger_that_does_not_generate_is_withdrawn(nightly: Nightly) -> None:
     before = nightly.champion()
     said = night(nightly, check=False, quality=0.2, broken=True)
     assert "failed: smoke test of the published file: " in said
@@ -128,7 +128,7 @@ def test_a_challenger_that_does_not_draw_is_withdrawn(nightly: Nightly) -> None:
     assert nightly.clean()
 
 
-def test_a_failing_stage_ends_the_night_and_the_next_one_takes_its_pictures(nightly: Nightly) -> None:
+def test_a_failing_stage_ends_the_night_and_the_next_one_takes_its_images(nightly: Nightly) -> None:
     """A notification block of Prefect's, saved on the server, carries the reason to where people read it."""
     head = nightly.head()
     with listener() as (address, heard):
@@ -146,7 +146,7 @@ def test_a_failing_stage_ends_the_night_and_the_next_one_takes_its_pictures(nigh
 
 
 def test_a_setting_whose_night_failed_after_training_is_judged_by_the_next(nightly: Nightly) -> None:
-    """No picture is new and dvc.lock already has the setting: the LoRA still waits for a decision."""
+    """No image is new and dvc.lock already has the setting: the LoRA still waits for a decision."""
     nightly.set("train.rank", 3)
     nightly.commit("Train a larger LoRA")
     assert "failed: evaluate: nobody looks" in night(nightly, new=0, check=False, quality=-0.1, blind=True)
@@ -155,7 +155,7 @@ def test_a_setting_whose_night_failed_after_training_is_judged_by_the_next(night
     assert "Skipped: no new data" in night(nightly, new=0)
 
 
-def test_a_promotion_whose_push_is_refused_is_shown_told_and_sent_by_the_next_night(nightly: Nightly) -> None:
+def test_a_promotion_whose_push_is_refused_is_shown_notified_and_sent_by_the_next_night(nightly: Nightly) -> None:
     """The failure's message says what was decided; no tag is on the remote before its commit is."""
     hook = nightly.root.parent / "origin.git" / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\nexit 1\n")
@@ -174,7 +174,7 @@ def test_a_promotion_whose_push_is_refused_is_shown_told_and_sent_by_the_next_ni
 
 
 def test_a_remote_out_of_reach_ends_the_night_in_one_line_before_it_trains(nightly: Nightly) -> None:
-    """The next night, with the remote back, takes the same picture."""
+    """The next night, with the remote back, takes the same image."""
     config = nightly.root / ".dvc" / "config"
     before = config.read_text()
     for option in (["url", "s3://versions/anime-lora"], ["endpointurl", CLOSED], ["access_key_id", "a"],
@@ -193,7 +193,7 @@ def test_a_remote_out_of_reach_ends_the_night_in_one_line_before_it_trains(night
     config.write_text(before)
     nightly.commit("Keep the data in a store")
     assert "Promoted" in night(nightly, new=0, quality=0.4)
-    assert nightly.history()[-1]["why"] == "pictures: 1 added"
+    assert nightly.history()[-1]["why"] == "images: 1 added"
 
 
 def test_a_second_run_is_refused_at_once(nightly: Nightly) -> None:

@@ -79,17 +79,17 @@ def test_a_run_of_the_schedule_completes_with_its_artifacts(services: Services) 
     tasks = {run["name"]: run["state_type"] for run in nightly.api("task_runs/filter", only)}
     assert {name: tasks[name] for name in STAGES} == dict.fromkeys(STAGES, "COMPLETED")
     kinds = {one["key"]: one["type"] for one in nightly.api("artifacts/filter", only)}
-    assert {"stages": "table", "training-pictures": "image", "verdict": "markdown"}.items() <= kinds.items()
+    assert {"stages": "table", "training-images": "image", "verdict": "markdown"}.items() <= kinds.items()
 
 
 @pytest.mark.skipif(prefect_ui.missing() is not None, reason=prefect_ui.missing() or "")
 def test_the_run_is_seen_completed_in_a_browser(services: Services, tmp_path: Path) -> None:
-    """The pages show its name, state, tasks, log and artifacts, and a picture is drawn, not a broken frame."""
+    """The pages show its name, state, tasks, log and artifacts, and an image is shown, not a broken frame."""
     nightly = services.nightly
     done = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}, "sort": "START_TIME_ASC"}
     run = nightly.api("flow_runs/filter", done)[0]
-    picture = {"artifacts": {"key": {"any_": ["training-pictures"]}}}
-    artifact = nightly.api("artifacts/filter", picture)[0]
+    image = {"artifacts": {"key": {"any_": ["training-images"]}}}
+    artifact = nightly.api("artifacts/filter", image)[0]
     with prefect_ui.chromium() as driver:
         driver.get(f"{nightly.url}/runs/flow-run/{run['id']}")
         prefect_ui.until(driver, run["name"], run["state_name"], "Finished in state")
@@ -99,9 +99,9 @@ def test_the_run_is_seen_completed_in_a_browser(services: Services, tmp_path: Pa
         prefect_ui.open_tab(driver, "Artifacts")
         prefect_ui.until(driver, "decision", "stages")
         driver.get(f"{nightly.url}/artifacts/artifact/{artifact['id']}")
-        prefect_ui.until(driver, "training-pictures")
-        drawn = "return [...document.images].some(one => one.src.startsWith('data:image') && one.naturalWidth > 100)"
-        wait_until(lambda: bool(driver.execute_script(drawn)), prefect_ui.WAIT, "no picture")
+        prefect_ui.until(driver, "training-images")
+        shown = "return [...document.images].some(one => one.src.startsWith('data:image') && one.naturalWidth > 100)"
+        wait_until(lambda: bool(driver.execute_script(shown)), prefect_ui.WAIT, "no image")
 
 
 @pytest.mark.parametrize("way", ["command", "page"])

@@ -5,13 +5,13 @@ import pytest
 from anime_lora.data.source_diff import Difference
 from anime_lora.files import read_jsonl
 from flows.pipeline import unseen
-from tests.data.conftest import picture
+from tests.data.conftest import image
 from tests.support.nightly import Nightly
 
 
 @pytest.mark.parametrize(("source", "forced"), [("s3://bucket/faces", {"ingest"}), ("faces", set())])
 def test_ingest_is_forced_for_what_dvc_cannot_see(source: str, forced: set[str]) -> None:
-    """A picture that came, went or changed behind a URL; a folder's is DVC's to find."""
+    """An image that came, went or changed behind a URL; a folder's is DVC's to find."""
     rows = [{"source": source, "path": "1.png"}]
     for found in (Difference(rows, [], []), Difference([], rows, []), Difference([], [], rows)):
         assert unseen(found) == forced
@@ -19,18 +19,18 @@ def test_ingest_is_forced_for_what_dvc_cannot_see(source: str, forced: set[str])
 
 
 @pytest.mark.slow
-def test_a_new_picture_behind_a_url_is_trained_on(nightly: Nightly) -> None:
+def test_a_new_image_behind_a_url_is_trained_on(nightly: Nightly) -> None:
     more = nightly.root.parent / "more"
     more.mkdir()
-    picture(500).save(more / "500.png")
+    image(500).save(more / "500.png")
     nightly.set("ingest.sources", ["faces", f"file://{more}"])
-    nightly.commit("Take pictures from elsewhere too")
+    nightly.commit("Take images from elsewhere too")
     nightly.retrain()
-    picture(501).save(more / "501.png")
+    image(501).save(more / "501.png")
     nightly.mood(quality=0.1)
     nightly.retrain()
     seen = read_jsonl(nightly.root / "data" / "ingest" / "manifest.jsonl")
     assert [row["path"] for row in seen if row["source"] != "faces"] == ["500.png", "501.png"]
-    assert nightly.history()[-1]["why"] == "pictures: 1 added"
+    assert nightly.history()[-1]["why"] == "images: 1 added"
     assert nightly.clean()
     assert "Skipped: no new data" in nightly.retrain()

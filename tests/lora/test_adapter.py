@@ -16,7 +16,7 @@ TARGETS = ["attn", "attn+ff", "all-linear+conv"]
 
 
 def visits(run: object) -> list[Visit]:
-    return [Visit(0, picture) for picture in run.pictures[:2]]  # type: ignore[attr-defined]
+    return [Visit(0, image) for image in run.images[:2]]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("changes", [{}, {"dora": True}, {"rslora": True}])

@@ -63,8 +63,8 @@ def test_a_fresh_pipeline_loads_either_file(
     """
     run = make(**changes)
     adapter = filled(run)
-    told = {"modelspec.title": "t", "anime_lora.version": "0", "ss_steps": "1"}
-    files = export.export(run.pipe, adapter, run.settings, (tmp_path, "n.safetensors"), told)
+    metadata = {"modelspec.title": "t", "anime_lora.version": "0", "ss_steps": "1"}
+    files = export.export(run.pipe, adapter, run.settings, (tmp_path, "n.safetensors"), metadata)
     file = files[0] if kind == "diffusers" else files[1]
     pipe = StableDiffusionPipeline.from_pretrained(tiny_base, safety_checker=None)
     pipe.load_lora_weights(tmp_path, weight_name=file.name, adapter_name="default")

@@ -55,7 +55,7 @@ def test_what_is_not_plain_keeps_pefts_forward(make: Callable, changes: dict) ->
     assert all("forward" in vars(layer) for _, layer in adapter.layers(make().pipe.unet))
 
 
-def told(run: object, change: Callable, fused: bool) -> Tensor:
+def output(run: object, change: Callable, fused: bool) -> Tensor:
     """What the UNet says after `change`, without gradients, by PEFT's own forward when not `fused`."""
     unet = run.pipe.unet  # type: ignore[attr-defined]
     for name, layer in adapter.layers(unet):
@@ -95,8 +95,8 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_peft_is_told_later_holds(make: Callable, name: str) -> None:
-    """Another scale, adapters off or merged, a second one: the UNet, judged without gradients, does as PEFT does."""
-    found, wanted = (told(make(target="all-linear+conv"), CHANGES[name], fused) for fused in (True, False))
+    """Another scale, adapters off or merged, a second one: the UNet, in eval mode, does as PEFT does."""
+    found, wanted = (output(make(target="all-linear+conv"), CHANGES[name], fused) for fused in (True, False))
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5 * float(wanted.abs().max()))
 
 

@@ -155,16 +155,16 @@ def test_a_half_loha_is_refused(tmp_path: Path) -> None:
 
 
 PAIR = ("a.lora_A.weight", "a.lora_B.weight")
-TOLD = [
+METADATA = [
     {"ss_tag_frequency": '{"a": null, "b": {"girl": 2, "boy": null}}'},
     {"ss_tag_frequency": "[1]"},
     {"lora_adapter_metadata": '{"unet.lora_alpha": null}'},
 ]
 
 
-@pytest.mark.parametrize("told", TOLD, ids=str)
-def test_odd_metadata_is_no_obstacle(tmp_path: Path, told: dict[str, str]) -> None:
-    save_file({"a.lora_A.weight": ones(2, 4), "a.lora_B.weight": ones(4, 2)}, tmp_path / "x.safetensors", told)
+@pytest.mark.parametrize("metadata", METADATA, ids=str)
+def test_odd_metadata_is_no_obstacle(tmp_path: Path, metadata: dict[str, str]) -> None:
+    save_file({"a.lora_A.weight": ones(2, 4), "a.lora_B.weight": ones(4, 2)}, tmp_path / "x.safetensors", metadata)
     rows = dict(inspect(tmp_path / "x.safetensors"))
     assert rows["rank"] == "2"
     assert rows.get("ss_tag_frequency", "") in {"girl 2", ""}

@@ -17,7 +17,7 @@ from pocket.training.corpus import HELD_OUT, base_corpus, scorer_corpus
 
 SAMPLES = Path(__file__).parents[2] / "data/samples"
 MEMORY = "a5f0e1aade4b430a55d5319d0f115ebaac95f8a3c09dbab39a7576539bc79160"
-"""What the base was trained on; see `test_the_base_was_trained_on_these_drawings`."""
+"""What the base was trained on; see `test_the_base_was_trained_on_these_renderings`."""
 
 
 def variant(character: Character, name: str, value: str) -> Character:
@@ -26,7 +26,7 @@ def variant(character: Character, name: str, value: str) -> Character:
 
 
 def plain() -> Character:
-    """A girl with long straight hair in the middle of the picture, without tilt or turn."""
+    """A girl with long straight hair in the middle of the image, without tilt or turn."""
     middle = replace(sample_character(11), gender="girl", hair_length="long", hair_style="straight", glasses=False)
     return replace(
         middle, backdrop="plain", background="grey", turn=0.0, tilt=0.0, scale=1.0, dx=0.0, dy=0.0, shade=0.0
@@ -34,7 +34,7 @@ def plain() -> Character:
 
 
 def test_a_seed_is_a_character() -> None:
-    """A seed gives the same character whatever was drawn before and whatever the global generator holds."""
+    """A seed gives the same character whatever was sampled before and whatever the global generator holds."""
     first = sample_character(7)
     np.random.seed(3)
     sample_character(8)
@@ -43,15 +43,15 @@ def test_a_seed_is_a_character() -> None:
 
 def test_no_two_characters_are_alike() -> None:
     """10,000 seeds give 10,000 characters, and every value of every attribute is among them."""
-    drawn = [sample_character(seed) for seed in range(10_000)]
-    assert len(set(drawn)) == len(drawn)
+    characters = [sample_character(seed) for seed in range(10_000)]
+    assert len(set(characters)) == len(characters)
     for name, values in ATTRIBUTES.items():
-        assert {attributes(character)[name] for character in drawn[:1000]} == set(values)
+        assert {attributes(character)[name] for character in characters[:1000]} == set(values)
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_the_same_bytes_each_time(domain: str) -> None:
-    """A character in a domain is the same RGB picture each time, of the size asked for."""
+    """A character in a domain is the same RGB image each time, of the size asked for."""
     character = sample_character(21)
     first, second = (render(character, domain, 64) for _ in range(2))
     assert (first.mode, first.size) == ("RGB", (64, 64))
@@ -59,16 +59,16 @@ def test_the_same_bytes_each_time(domain: str) -> None:
 
 
 def test_domains_differ() -> None:
-    """The eight domains draw eight different pictures of one character."""
+    """The eight domains render eight different images of one character."""
     assert len({render(plain(), domain, 48).tobytes() for domain in DOMAINS}) == len(DOMAINS) == 8
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 @pytest.mark.parametrize("name", ATTRIBUTES)
-def test_every_attribute_is_drawn(domain: str, name: str) -> None:
-    """Two characters that differ in one classifiable attribute are drawn differently in every domain."""
-    drawn = {face_svg(variant(plain(), name, value), domain) for value in ATTRIBUTES[name]}
-    assert len(drawn) == len(ATTRIBUTES[name])
+def test_every_attribute_is_rendered(domain: str, name: str) -> None:
+    """Two characters that differ in one classifiable attribute are rendered differently in every domain."""
+    rendered = {face_svg(variant(plain(), name, value), domain) for value in ATTRIBUTES[name]}
+    assert len(rendered) == len(ATTRIBUTES[name])
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -116,8 +116,8 @@ def test_the_style_to_be_learned_is_held_out() -> None:
     assert not set(anime) & set(people)
 
 
-def test_the_base_was_trained_on_these_drawings() -> None:
-    """Characters, base drawings and captions are those the weights in data/base remember: change them, train again."""
+def test_the_base_was_trained_on_these_renderings() -> None:
+    """Characters, base renderings and captions are those the weights in data/base know: change them, train again."""
     digest = sha256()
     for seed in range(30):
         character, rng = sample_character(seed), np.random.Generator(np.random.PCG64(seed))
@@ -183,8 +183,8 @@ def test_samples_are_complete() -> None:
         file = SAMPLES / "anime" / f"{number + 1:04d}.png"
         said = file.with_suffix(".txt").read_text(encoding="utf-8").strip()
         assert said == tags(sample_character(samples.ANIME_SEED + number))
-        with Image.open(file) as picture:
-            assert (picture.size, picture.mode) == ((128, 128), "RGB")
+        with Image.open(file) as image:
+            assert (image.size, image.mode) == ((128, 128), "RGB")
     rows = [json.loads(line) for line in (SAMPLES / "people/metadata.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == samples.PEOPLE_COUNT
     for row in rows:
@@ -197,12 +197,12 @@ def test_samples_are_complete() -> None:
     assert "CC0" in (SAMPLES / "README.md").read_text(encoding="utf-8")
 
 
-def test_samples_draw_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command that draws the samples writes the files in the repository byte for byte."""
+def test_samples_render_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that renders the samples writes the files in the repository byte for byte."""
     monkeypatch.setattr(samples, "ANIME_COUNT", 4)
     monkeypatch.setattr(samples, "PEOPLE_COUNT", 2)
-    samples.draw_samples(tmp_path / "samples")
-    drawn = sorted(path for path in (tmp_path / "samples").rglob("*") if path.suffix in {".png", ".txt"})
-    assert len(drawn) == 4 * 2 + 2 * 2
-    for path in drawn:
+    samples.render_samples(tmp_path / "samples")
+    rendered = sorted(path for path in (tmp_path / "samples").rglob("*") if path.suffix in {".png", ".txt"})
+    assert len(rendered) == 4 * 2 + 2 * 2
+    for path in rendered:
         assert path.read_bytes() == (SAMPLES / path.relative_to(tmp_path / "samples")).read_bytes()

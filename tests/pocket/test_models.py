@@ -17,9 +17,9 @@ from pocket.models import shapes
 from pocket.models.publish import publish_base, publish_scorer
 from pocket.models.tokenizer import train_tokenizer
 from pocket.training.autoencoder import encode, normalise, reconstruction, to_tensor
-from pocket.training.diffusion import Drawer, weights
+from pocket.training.diffusion import Diffusion, weights
 from pocket.training.fit import Plan, fit
-from pocket.training.order import Kitchen
+from pocket.training.order import PocketTraining
 from pocket.training.reading import QUESTIONS, UNSAID, Reader, questions_loss, said
 from pocket.training.recipe import read_recipe
 
@@ -95,11 +95,11 @@ def test_normalised_latents_decode_the_same() -> None:
     """Folding gives every channel mean 0 and deviation 1 and leaves the reconstruction as it was."""
     torch.manual_seed(0)
     vae = shapes.autoencoder().eval()
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
     with torch.no_grad():
-        before = vae.decode(vae.encode(to_tensor(pictures)).latent_dist.mean).sample
-        normalise(vae, encode(vae, pictures), 0.05)
-        latents = encode(vae, pictures)
+        before = vae.decode(vae.encode(to_tensor(images)).latent_dist.mean).sample
+        normalise(vae, encode(vae, images), 0.05)
+        latents = encode(vae, images)
         after = vae.decode(latents).sample
     torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
     torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(len(latents[0])), atol=1e-4, rtol=0)
@@ -115,24 +115,24 @@ def test_losses_equal_hand_computed_numbers() -> None:
 
 
 def test_plain_pipelines_load_the_base(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
-    """Diffusers' own pipelines load the folder and draw from an over-long prompt and from a picture."""
-    publish_base(tmp_path / "base", shapes.autoencoder(), Drawer(tokenizer))
-    drawing = StableDiffusionPipeline.from_pretrained(tmp_path / "base", dtype=torch.float32)
-    drawing.set_progress_bar_config(disable=True)
-    picture = drawing("girl 😀 " + "word " * 300, num_inference_steps=1).images[0]
-    assert picture.size == (shapes.RESOLUTION, shapes.RESOLUTION)
-    redrawing = StableDiffusionImg2ImgPipeline(**drawing.components, requires_safety_checker=False)
-    redrawing.set_progress_bar_config(disable=True)
-    assert redrawing("", image=picture, strength=0.5, num_inference_steps=2).images[0].size == picture.size
+    """Diffusers' own pipelines load the folder and generate from an over-long prompt and from an image."""
+    publish_base(tmp_path / "base", shapes.autoencoder(), Diffusion(tokenizer))
+    text2img = StableDiffusionPipeline.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    text2img.set_progress_bar_config(disable=True)
+    image = text2img("girl 😀 " + "word " * 300, num_inference_steps=1).images[0]
+    assert image.size == (shapes.RESOLUTION, shapes.RESOLUTION)
+    img2img = StableDiffusionImg2ImgPipeline(**text2img.components, requires_safety_checker=False)
+    img2img.set_progress_bar_config(disable=True)
+    assert img2img("", image=image, strength=0.5, num_inference_steps=2).images[0].size == image.size
 
 
 def test_plain_transformers_load_the_scorer(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
-    """CLIPModel and CLIPProcessor load the folder and score pictures of any size against texts."""
+    """CLIPModel and CLIPProcessor load the folder and score images of any size against texts."""
     publish_scorer(tmp_path / "clip", shapes.scorer(tokenizer), tokenizer)
     model = CLIPModel.from_pretrained(tmp_path / "clip", dtype=torch.float32)
     processor = CLIPProcessor.from_pretrained(tmp_path / "clip")
-    pictures = [np.zeros((200, 150, 3), np.uint8), np.zeros((64, 64, 3), np.uint8)]
-    batch = processor(text=["a girl", "", "red hair"], images=pictures, return_tensors="pt", padding=True)
+    images = [np.zeros((200, 150, 3), np.uint8), np.zeros((64, 64, 3), np.uint8)]
+    batch = processor(text=["a girl", "", "red hair"], images=images, return_tensors="pt", padding=True)
     with torch.no_grad():
         assert model(**batch).logits_per_image.shape == (2, 3)
 
@@ -176,28 +176,28 @@ def test_going_on_keeps_the_latents(tmp_path: Path) -> None:
     recipe = read_recipe(RECIPE)
     recipe = recipe.model_copy(
         update={
-            "pictures": 14,
+            "images": 14,
             "decoder": recipe.decoder.model_copy(update={"steps": 1}),
             "diffusion": recipe.diffusion.model_copy(update={"steps": 1, "batch": 2}),
         }
     )
-    kitchen = Kitchen(recipe, tmp_path / "work", tmp_path / "out", go_on=True)
-    Kitchen(recipe, tmp_path / "work", tmp_path / "out").snapshot()
+    training = PocketTraining(recipe, tmp_path / "work", tmp_path / "out", go_on=True)
+    PocketTraining(recipe, tmp_path / "work", tmp_path / "out").snapshot()
 
     def weights_of(part: str) -> dict[str, Tensor]:
         return load_file(next((tmp_path / "out/pocket" / part).glob("*.safetensors")))
 
-    before, drew = weights_of("vae"), weights_of("unet")
+    before, unet = weights_of("vae"), weights_of("unet")
     merges = (tmp_path / "out/pocket/tokenizer/merges.txt").read_bytes()
     (tmp_path / "work").rename(tmp_path / "another machine's")
-    kitchen.finish_decoder()
+    training.finish_decoder()
     after = weights_of("vae")
     changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {"decoder", "post_quant_conv"}
-    kitchen.base()
+    training.base()
     assert (tmp_path / "out/pocket/tokenizer/merges.txt").read_bytes() == merges
     once = weights_of("unet")
-    kitchen.base()
+    training.base()
     assert all(torch.equal(value, after[name]) for name, value in weights_of("vae").items())
-    assert not all(torch.equal(value, once[name]) for name, value in drew.items())
+    assert not all(torch.equal(value, once[name]) for name, value in unet.items())
     assert not all(torch.equal(value, once[name]) for name, value in weights_of("unet").items())

@@ -105,7 +105,7 @@ def lora_file(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def controlnet(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ControlNet of the tiny base that really changes the picture: random weights, its zero convolutions too."""
+    """A ControlNet of the tiny base that really changes the image: random weights, its zero convolutions too."""
     unet = UNet2DConditionModel.from_pretrained(base_folder, subfolder="unet")
     with torch.random.fork_rng():
         torch.manual_seed(2)
@@ -129,7 +129,7 @@ def compute() -> Compute:
 
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two source pictures of different sizes."""
+    """Two source images of different sizes."""
     folder = tmp_path_factory.mktemp("sources")
     Image.linear_gradient("L").convert("RGB").resize((40, 60)).save(folder / "a.png")
     Image.radial_gradient("L").convert("RGB").resize((80, 50)).save(folder / "b.png")

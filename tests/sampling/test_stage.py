@@ -41,7 +41,7 @@ def run(base: Base, compute: Compute, lora_file: Path, tmp_path: Path, monkeypat
 
 
 def test_stage(run, sources: Path) -> None:
-    """Each picture has its file and one line; every gallery its sheet and a small preview; zero LoRA is the base."""
+    """Each image has its file and one line; every gallery its sheet and a small preview; zero LoRA is the base."""
     out = run(sources=str(sources), counterparts=str(sources))
     rows = read_jsonl(out / "images.jsonl")
     assert len(rows) == len({row["file"] for row in rows}) == json.loads((out / "suite.json").read_text())["pictures"]
@@ -76,14 +76,14 @@ def test_suite_id(run, sources: Path) -> None:
 
 
 def test_second_adapter(run, lora_file: Path) -> None:
-    """A second LoRA is drawn alone and together with the first."""
+    """A second LoRA is used alone and together with the first."""
     out = run(second_adapter=str(lora_file))
-    drawn = {row["arm"]: row["sha256"] for row in read_jsonl(out / "images.jsonl") if row["gallery"] == "combining"}
-    assert drawn["lora"] == drawn["second"] != drawn["both"] != drawn["base"]
+    generated = {row["arm"]: row["sha256"] for row in read_jsonl(out / "images.jsonl") if row["gallery"] == "combining"}
+    assert generated["lora"] == generated["second"] != generated["both"] != generated["base"]
 
 
 def test_controlnet(run, sources: Path, controlnet: Path) -> None:
-    """Each source is drawn with the ControlNet at 0.8 too, beside the others on the sheet; the suite is another one."""
+    """Each source is generated with the ControlNet at 0.8 too, beside the others on the sheet; it is another suite."""
     out = run(sources=str(sources))
     before = json.loads((out / "suite.json").read_text())["suite_id"]
     out = run(sources=str(sources), controlnet=str(controlnet), source_seeds=2)
@@ -97,15 +97,15 @@ def test_controlnet(run, sources: Path, controlnet: Path) -> None:
 
 def test_missing(run, base: Base, compute: Compute, tmp_path: Path) -> None:
     """No LoRA, a damaged one, or no source: one clear error and nothing half-written."""
-    with pytest.raises(SamplingError, match="no picture"):
+    with pytest.raises(SamplingError, match="no image"):
         run(sources=str(tmp_path))
     with pytest.raises(SamplingError, match="counterparts = nowhere"):
         run(counterparts="nowhere")
     with pytest.raises(AdapterError, match=r"validate_sample\.second_adapter"):
         run(second_adapter="nowhere.safetensors")
     (tmp_path / "people").mkdir()
-    (tmp_path / "people/a.png").write_bytes(b"no picture")
-    with pytest.raises(SamplingError, match=r"a\.png cannot be read as a picture"):
+    (tmp_path / "people/a.png").write_bytes(b"no image")
+    with pytest.raises(SamplingError, match=r"a\.png cannot be read as an image"):
         run(sources=str(tmp_path / "people"))
     with pytest.raises(AdapterError, match="is not there"):
         validate_sample(section(), CONCEPT, base, compute, train=tmp_path)
@@ -174,8 +174,8 @@ def test_a_counterpart_has_the_source_s_name_or_alone_its_stem(
     assert (found.name if found else None) == expected
 
 
-def test_styles_that_differ_in_signs_only_are_two_pictures() -> None:
+def test_styles_that_differ_in_signs_only_are_two_images() -> None:
     """So do values that differ behind the sixth digit."""
     styles = dict.fromkeys(("chibi", "chibi!", "chibi?", "none", "✨", "✨✨"), "chibi style")
-    drawn = shots(section(styles=styles, guidances=(7.5, 7.5000001, 5.0)), CONCEPT)
-    assert len({shot.name for shot in drawn}) == len(drawn)
+    generated = shots(section(styles=styles, guidances=(7.5, 7.5000001, 5.0)), CONCEPT)
+    assert len({shot.name for shot in generated}) == len(generated)

@@ -92,7 +92,7 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", clickCount=1)
 
-    def picture(self, file: Path, whole: bool = False) -> None:
+    def image(self, file: Path, whole: bool = False) -> None:
         """A screenshot as PNG; `whole`: of the page down to its end."""
         content = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
         file.write_bytes(base64.b64decode(content))
@@ -106,13 +106,13 @@ def browsing(folder: Path) -> Iterator[Page]:
     command = [program, *FLAGS, f"--user-data-dir={folder}", "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline, told = time.monotonic() + PATIENCE, folder / "DevToolsActivePort"
-        while not (told.is_file() and told.read_text().count("\n")):
+        deadline, port_file = time.monotonic() + PATIENCE, folder / "DevToolsActivePort"
+        while not (port_file.is_file() and port_file.read_text().count("\n")):
             assert process.poll() is None, "the browser ended at once"
             assert time.monotonic() < deadline, "the browser did not start"
             time.sleep(0.1)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{told.read_text().split()[0]}/json/list", timeout=PATIENCE) as answer:
+        with opener.open(f"http://127.0.0.1:{port_file.read_text().split()[0]}/json/list", timeout=PATIENCE) as answer:
             tab = next(one for one in json.load(answer) if one["type"] == "page")
         with connect(tab["webSocketDebuggerUrl"], max_size=None, proxy=None, open_timeout=PATIENCE) as socket:
             yield Page(socket)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.champion import history, store
 
-ENTRY = history.Entry(history.now(), "promoted", "better", "schedule", "pictures: 1 added", "v1.0.0", "a" * 64)
+ENTRY = history.Entry(history.now(), "promoted", "better", "schedule", "images: 1 added", "v1.0.0", "a" * 64)
 LOCKED = """schema: '2.0'
 stages:
   train:

@@ -1,7 +1,7 @@
 """Prefect's pages as people see them, in a headless Chromium.
 
-`python -m tests.support.prefect_ui FILE.png` takes the picture of the newest run on the server that `make ui`
-started: its tasks over time, its log, and a picture it made. `--list` takes the list of runs instead, `--server` names
+`python -m tests.support.prefect_ui FILE.png` takes the image of the newest run on the server that `make ui`
+started: its tasks over time, its log, and an image it made. `--list` takes the list of runs instead, `--server` names
 another server.
 """
 
@@ -40,7 +40,7 @@ def chromium(height: int = HEIGHT) -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = str(shutil.which("chromium"))
-        options.page_load_strategy = "eager"  # `until` waits for what the page draws afterwards
+        options.page_load_strategy = "eager"  # `until` waits for what the page loads afterwards
         for word in (*QUIET, f"--user-data-dir={profile}", f"--window-size={WIDTH},{height}"):
             options.add_argument(word)
         driver = webdriver.Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
@@ -87,7 +87,7 @@ def newest_run(server: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Take the picture."""
+    """Take the image."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--list", action="store_true")
@@ -98,13 +98,13 @@ def main() -> None:
 
 
 def take(file: Path, server: str, listed: bool = False) -> dict[str, Any]:
-    """The picture of the newest run's page, or of the list of runs; that run."""
+    """The image of the newest run's page, or of the list of runs; that run."""
     run = newest_run(server)
     file.parent.mkdir(parents=True, exist_ok=True)
     with chromium(TALL) as driver:
         driver.get(f"{server}/runs" if listed else f"{server}/runs/flow-run/{run['id']}")
         until(driver, run["name"], *([] if listed else ["Finished in state"]))
-        time.sleep(3)  # the timeline draws itself
+        time.sleep(3)  # the timeline renders itself
         driver.save_screenshot(str(file))
     return run
 

@@ -1,4 +1,4 @@
-"""A whole project in a folder: the code as it stands, a few pictures, models of a few thousand weights."""
+"""A whole project in a folder: the code as it stands, a few images, models of a few thousand weights."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import torch
 from ruamel.yaml import YAML
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor
 
-from tests.data.conftest import picture
+from tests.data.conftest import image
 from tests.house.doors import ROOT, STAGES
 from tests.support.tiny import SIDE, byte_tokenizer, tiny_pipeline
 
@@ -59,7 +59,7 @@ class Project:
         return self
 
     def lay_out(self) -> None:
-        """The files: code, settings, pictures, models."""
+        """The files: code, settings, images, models."""
         self.root.mkdir()
         for name in CODE:
             source = ROOT / name
@@ -77,14 +77,14 @@ class Project:
         for seed in range(12):
             self.add(seed)
         (self.root / "people").mkdir()
-        picture(100).save(self.root / "people" / "one.png")
+        image(100).save(self.root / "people" / "one.png")
         tiny_pipeline().save_pretrained(self.root / "base")
         save_eye(self.root / "eye")
 
     def add(self, seed: int) -> None:
-        """One more picture in the source."""
+        """One more image in the source."""
         (self.root / "faces").mkdir(exist_ok=True)
-        picture(seed).save(self.root / "faces" / f"{seed:03d}.png")
+        image(seed).save(self.root / "faces" / f"{seed:03d}.png")
         (self.root / "faces" / f"{seed:03d}.txt").write_text("girl, blue hair\n")
 
     def set(self, key: str, value: Any) -> None:
@@ -145,5 +145,5 @@ def save_eye(folder: Path) -> None:
     text = {**small, **ends, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     vision = {**small, "image_size": 32, "patch_size": 16}
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(folder)
-    pictures = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    CLIPProcessor(pictures, tokenizer).save_pretrained(folder)
+    images = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    CLIPProcessor(images, tokenizer).save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""A tiny random Stable Diffusion in the real layout, a drawn dataset, and a run on both."""
+"""A tiny random Stable Diffusion in the real layout, a synthetic dataset, and a run on both."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from anime_lora.config.train import Train
 from anime_lora.diffusion import device
 from anime_lora.diffusion.base_model import load_pipeline
 from anime_lora.files import write_jsonl
-from anime_lora.training.images import read_pictures
+from anime_lora.training.images import read_images
 from anime_lora.training.latent_cache import Latents
 from anime_lora.training.stage import train
 from anime_lora.training.trainer import Run, assemble
@@ -36,7 +36,7 @@ def byte_tokenizer() -> CLIPTokenizer:
 
 
 def tiny_pipeline() -> StableDiffusionPipeline:
-    """Random weights from a fixed seed; 64 px pictures, latents 4x8x8."""
+    """Random weights from a fixed seed; 64 px images, latents 4x8x8."""
     torch.manual_seed(0)
     tokenizer = byte_tokenizer()
     text = CLIPTextConfig(
@@ -74,7 +74,7 @@ def tiny_pipeline() -> StableDiffusionPipeline:
 
 
 def write_dataset(folder: Path, count: int = 6, holdout: int = 2) -> Path:
-    """An organized dataset of `count` training and `holdout` held-out pictures of coloured squares."""
+    """An organized dataset of `count` training and `holdout` held-out images of coloured squares."""
     rows = []
     for i in range(count + holdout):
         random = np.random.default_rng(i)
@@ -116,7 +116,7 @@ def make_run(base: Path, dataset: Path, folder: Path, **changes: Any) -> Run:
     pipe = load_pipeline(base, device.DTYPES[settings.precision])
     latents = Latents(folder / "latents", pipe.vae, SIDE)
     run = assemble(pipe, settings, device.accelerator(settings, "cpu"), latents, (folder / "work", "mark"))
-    run.pictures = read_pictures(dataset)
+    run.images = read_images(dataset)
     return run
 
 

@@ -28,7 +28,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An organized dataset: six training pictures, two held out."""
+    """An organized dataset: six training images, two held out."""
     return write_dataset(tmp_path_factory.mktemp("organize"))
 
 

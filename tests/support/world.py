@@ -41,8 +41,8 @@ def person(name: str) -> np.ndarray:
     return np.random.default_rng(zlib.crc32(name.encode())).uniform(-1, 1, 8)
 
 
-def vector(picture: Image.Image) -> np.ndarray:
-    values = np.asarray(picture.convert("RGB").resize((SIZE, SIZE)), float) / 255
+def vector(image: Image.Image) -> np.ndarray:
+    values = np.asarray(image.convert("RGB").resize((SIZE, SIZE)), float) / 255
     stripes = np.abs(np.diff(values.mean((0, 2)))).mean() / 0.314
     colour = values[: SIZE // 2 - 2].mean((0, 1))
     cells = values[SIZE // 2 :].mean(2).reshape(2, SIZE // 4, 4, SIZE // 4).mean((1, 3)).ravel() - 0.5
@@ -50,13 +50,13 @@ def vector(picture: Image.Image) -> np.ndarray:
 
 
 class Eye:
-    """An encoder that sees exactly what `face` draws."""
+    """An encoder that sees exactly what `face` renders."""
 
     name, identity, reads_text = "eye", "0", True
 
-    def pictures(self, pictures: Sequence[Image.Image]) -> np.ndarray:
-        """Unit vectors of pictures."""
-        rows = np.stack([vector(picture) for picture in pictures])
+    def images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Unit vectors of images."""
+        rows = np.stack([vector(image) for image in images])
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -88,7 +88,7 @@ def suite(sources: Path, second: str | None = "second.safetensors", controlnet: 
 
 
 def learned(shot: Shot) -> Image.Image:
-    """What a LoRA that learned the stripes, and only those, draws."""
+    """What a LoRA that learned the stripes, and only those, generates."""
     colour = next((value for name, value in COLOURS.items() if name in shot.prompt), (120, 120, 120))
     who, stripes = person(f"{shot.cluster} {shot.seed}"), 0.9 * min(shot.lora_scale, 1.2)
     if shot.gallery == "drift":
@@ -109,12 +109,12 @@ def learned(shot: Shot) -> Image.Image:
 
 
 def untrained(shot: Shot) -> Image.Image:
-    """What a LoRA of zeros draws: the base."""
+    """What a LoRA of zeros generates: the base."""
     return learned(Shot(**{**asdict(shot), "lora_scale": 0.0}))
 
 
 class World:
-    """Folders as the earlier stages leave them; `paint` decides what the LoRA does."""
+    """Folders as the earlier stages leave them; `render` decides what the LoRA does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.samples = folder, folder / "validate-sample"
@@ -124,14 +124,14 @@ class World:
         for name in SOURCES:
             face((120, 120, 120), person(name), 0).save(folder / "people" / name)
 
-    def draw(self, paint: Callable[[Shot], Image.Image], effect: float = 0.2, **changes: str | None) -> None:
+    def generate(self, render: Callable[[Shot], Image.Image], effect: float = 0.2, **changes: str | None) -> None:
         """What validate-sample leaves; `changes` are `suite`'s."""
         section = suite(self.folder / "people", **changes)
         (self.samples / "images").mkdir(parents=True, exist_ok=True)
         rows = []
         for shot in shots(section, CONCEPT):
             file = self.samples / "images" / f"{shot.name}.png"
-            paint(shot).save(file)
+            render(shot).save(file)
             rows.append({**asdict(shot), "file": f"images/{file.name}", "sha256": sha256_file(file)})
         write_jsonl(self.samples / "images.jsonl", rows)
         for kind in ("sources", "counterparts"):
@@ -161,15 +161,15 @@ class World:
     def teach(self, train: int = 30, holdout: int = 10) -> None:
         """What organize and train leave."""
         rows, known = [], []
-        (self.dataset / "pictures").mkdir(parents=True, exist_ok=True)
+        (self.dataset / "images").mkdir(parents=True, exist_ok=True)
         for number in range(train + holdout):
             name, colour = f"{number:03d}.png", list(COLOURS)[number % 4]
-            face(COLOURS[colour], person(f"real {number}"), 1).save(self.dataset / "pictures" / name)
+            face(COLOURS[colour], person(f"real {number}"), 1).save(self.dataset / "images" / name)
             split = "train" if number < train else "holdout"
             rows.append(
-                {"id": name, "file": f"pictures/{name}", "text": "", "caption": f"girl, {colour}", "split": split}
+                {"id": name, "file": f"images/{name}", "text": "", "caption": f"girl, {colour}", "split": split}
             )
-            link_or_copy(self.dataset / "pictures" / name, self.ingest / "store" / name)
+            link_or_copy(self.dataset / "images" / name, self.ingest / "store" / name)
             facts = {"path": name, "width": SIZE, "height": SIZE, "contrast": 30.0 + number, "sharpness": 50.0 + number}
             known.append({"id": name, "caption": f"girl, {colour}", "store": f"store/{name}", **facts})
         for folder in (self.ingest, self.validate):

@@ -38,7 +38,7 @@ def test_no_time_is_named_before_it_is_known() -> None:
 
 
 def test_measuring_the_champion_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing and encoding, each as an artifact of its own beside the challenger's."""
+    """Generating and encoding, each as an artifact of its own beside the challenger's."""
     shown: dict[str, str] = {}
 
     def create(_: float, key: str, description: str) -> Any:

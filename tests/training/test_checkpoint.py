@@ -161,8 +161,8 @@ def test_a_disk_that_is_really_full_is_one_clear_error(tmp_path: Path) -> None:
     if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", tmp_path], check=False).returncode:
         pytest.skip("this machine lets no test mount a file system")
     ran = subprocess.run(["unshare", "-rm", "sh", "-c", inside, code], capture_output=True, text=True, check=True)
-    told, left = ran.stdout.splitlines()
-    assert "no space left while writing a checkpoint" in told
+    message, left = ran.stdout.splitlines()
+    assert "no space left while writing a checkpoint" in message
     assert left == "['step-00000001'] None"
 
 

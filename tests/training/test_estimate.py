@@ -11,7 +11,7 @@ from anime_lora.config.section import Base
 from anime_lora.errors import TrainingError
 from anime_lora.training import measure
 from anime_lora.training.estimate import plan
-from anime_lora.training.prior_preservation import class_pictures
+from anime_lora.training.prior_preservation import class_images
 from anime_lora.training.stop import Stop
 from tests.support.tiny import COMPUTE, CONCEPT, SIDE, train_settings
 
@@ -31,7 +31,7 @@ def planned(tiny_base: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.
 
 def test_counts_follow_from_the_settings(planned: Any) -> None:
     rows = dict(planned(epochs=3, batch_size=2, gradient_accumulation_steps=2, learning_rate=1e-4, rank=2, alpha=4.0))
-    assert rows["pictures"] == "6 to train on, 2 held out"
+    assert rows["images"] == "6 to train on, 2 held out"
     assert rows["optimizer steps"] == "6 (2 per epoch)"
     assert rows["effective batch"] == "4 (2 x 2)"
     assert rows["effective learning rate"] == "0.0002 (0.0001 x 2)"
@@ -95,26 +95,26 @@ def test_nonsense_is_refused_with_every_reason_at_once(planned: Any) -> None:
         assert words in str(caught.value)
 
 
-def test_class_pictures_are_drawn_where_training_looks_for_them(planned: Any, stage: Any, tmp_path: Path) -> None:
-    """A plan draws one step's, counts the others' time and encoding, and leaves them to the run; other rates do too."""
+def test_class_images_are_generated_where_training_looks_for_them(planned: Any, stage: Any, tmp_path: Path) -> None:
+    """A plan generates one step's, counts time and encoding of the others, which stay for the run; other rates too."""
     rows = dict(planned(prior_images=5, flip=True))
-    drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / ".cache" / "prior").rglob("*.png")}
-    assert len(drawn) == 2
-    assert "to draw 3 class pictures" in rows["time in all"]
-    assert "to encode 24 pictures" in rows["time in all"]
-    assert "class pictures" not in dict(planned(prior_images=2, learning_rate=1e-4))["time in all"]
+    generated = {path: path.stat().st_mtime_ns for path in (tmp_path / ".cache" / "prior").rglob("*.png")}
+    assert len(generated) == 2
+    assert "to generate 3 class images" in rows["time in all"]
+    assert "to encode 24 images" in rows["time in all"]
+    assert "class images" not in dict(planned(prior_images=2, learning_rate=1e-4))["time in all"]
     stage(prior_images=5, epochs=1, flip=True)
     there = {path: path.stat().st_mtime_ns for path in (tmp_path / ".cache" / "prior").rglob("*.png")}
     assert len(there) == 5
-    assert drawn.items() <= there.items()
+    assert generated.items() <= there.items()
 
 
-def test_class_pictures_of_another_precision_are_others(make: Any, tmp_path: Path) -> None:
-    folders = {class_pictures(make(prior_images=1, **changes), tmp_path, Stop())[0].path.parent for changes in OTHERS}
+def test_class_images_of_another_precision_are_others(make: Any, tmp_path: Path) -> None:
+    folders = {class_images(make(prior_images=1, **changes), tmp_path, Stop())[0].path.parent for changes in OTHERS}
     assert len(folders) == len(OTHERS)
 
 
-def test_the_text_encoders_rate_is_shown_and_judged(planned: Any) -> None:
+def test_the_text_encoders_rate_is_shown_and_checked(planned: Any) -> None:
     """Its rate has a row and limits of its own; under prodigy both rates must be one."""
     rows = planned(text_encoder_learning_rate=1e-7)
     assert dict(rows)["effective rate of the text encoder"] == "2e-07 (1e-07 x 2)"

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from anime_lora.errors import DatasetError, TrainingError
-from anime_lora.training.images import Picture, read_pictures
+from anime_lora.training.images import TrainingImage, read_images
 from anime_lora.training.latent_cache import Latents, module_hash, pixels
 from tests.support.tiny import tiny_pipeline
 
@@ -24,66 +24,66 @@ def latents(tmp_path: Path) -> Latents:
 
 
 @pytest.fixture
-def pictures(dataset: Path) -> list[Picture]:
-    return read_pictures(dataset)
+def images(dataset: Path) -> list[TrainingImage]:
+    return read_images(dataset)
 
 
-def test_mean_and_log_variance_are_the_posteriors(latents: Latents, pictures: list[Picture]) -> None:
-    """What is cached is what the VAE says, for the picture and for its mirror image."""
-    image = pixels(pictures[0].path, 64)
+def test_mean_and_log_variance_are_the_posteriors(latents: Latents, images: list[TrainingImage]) -> None:
+    """What is cached is what the VAE says, for the image and for its mirror image."""
+    image = pixels(images[0].path, 64)
     for flip, shown in ((False, image), (True, image.flip(-1))):
         with torch.no_grad():
             wanted = latents.vae.encode(shown).latent_dist
-        mean, log_variance = latents.get(pictures[0], flip)
+        mean, log_variance = latents.get(images[0], flip)
         torch.testing.assert_close(mean, wanted.mean[0])
         torch.testing.assert_close(log_variance, wanted.logvar[0])
 
 
-def test_nothing_is_encoded_twice(latents: Latents, pictures: list[Picture]) -> None:
-    """A second fill encodes nothing; a picture with the same pixels under another id or name neither."""
-    assert latents.fill(pictures, [False, True], FREE) == 16
-    assert latents.fill(pictures, [False, True], FREE) == 0
-    assert latents.fill([replace(pictures[0], id="other", name="other")], [False], FREE) == 0
+def test_nothing_is_encoded_twice(latents: Latents, images: list[TrainingImage]) -> None:
+    """A second fill encodes nothing; an image with the same pixels under another id or name neither."""
+    assert latents.fill(images, [False, True], FREE) == 16
+    assert latents.fill(images, [False, True], FREE) == 0
+    assert latents.fill([replace(images[0], id="other", name="other")], [False], FREE) == 0
 
 
-def test_key_holds_everything_the_value_depends_on(latents: Latents, pictures: list[Picture]) -> None:
+def test_key_holds_everything_the_value_depends_on(latents: Latents, images: list[TrainingImage]) -> None:
     """Other pixels, size or VAE weights are encoded anew."""
-    latents.fill(pictures[:1], [False], FREE)
-    assert latents.fill([replace(pictures[0], pixel_sha256="0" * 64)], [False], FREE) == 1
-    assert Latents(latents.folder, latents.vae, 32).fill(pictures[:1], [False], FREE) == 1
+    latents.fill(images[:1], [False], FREE)
+    assert latents.fill([replace(images[0], pixel_sha256="0" * 64)], [False], FREE) == 1
+    assert Latents(latents.folder, latents.vae, 32).fill(images[:1], [False], FREE) == 1
     other = tiny_pipeline().vae
     with torch.no_grad():
         next(other.parameters()).add_(1)
-    assert Latents(latents.folder, other.eval(), 64).fill(pictures[:1], [False], FREE) == 1
+    assert Latents(latents.folder, other.eval(), 64).fill(images[:1], [False], FREE) == 1
 
 
-def test_what_is_not_finite_is_refused_by_name(latents: Latents, pictures: list[Picture]) -> None:
-    """A NaN latent stops caching with the picture's name, and leaves no file."""
+def test_what_is_not_finite_is_refused_by_name(latents: Latents, images: list[TrainingImage]) -> None:
+    """A NaN latent stops caching with the image's name, and leaves no file."""
     with torch.no_grad():
         latents.vae.quant_conv.weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match=pictures[0].name):
-        latents.fill(pictures, [False], FREE)
+    with pytest.raises(TrainingError, match=images[0].name):
+        latents.fill(images, [False], FREE)
     assert not list(latents.folder.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("content", [b"", b"short"])
-def test_damaged_cache_file_is_made_again(latents: Latents, pictures: list[Picture], content: bytes) -> None:
-    """A cut file is not an error: the picture is encoded again, to the same values."""
-    wanted = latents.get(pictures[0])[0]
+def test_damaged_cache_file_is_made_again(latents: Latents, images: list[TrainingImage], content: bytes) -> None:
+    """A cut file is not an error: the image is encoded again, to the same values."""
+    wanted = latents.get(images[0])[0]
     file = next(latents.folder.rglob("*.safetensors"))
     file.write_bytes(content)
     again = Latents(latents.folder, latents.vae, 64)
-    assert torch.equal(again.get(pictures[0])[0], wanted)
-    assert torch.equal(Latents(latents.folder, latents.vae, 64).get(pictures[0])[0], wanted)
+    assert torch.equal(again.get(images[0])[0], wanted)
+    assert torch.equal(Latents(latents.folder, latents.vae, 64).get(images[0])[0], wanted)
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.25])
 @pytest.mark.parametrize("part", ["mean", "logvar"])
 def test_cached_value_that_changed_is_made_again(
-    latents: Latents, pictures: list[Picture], part: str, value: float
+    latents: Latents, images: list[TrainingImage], part: str, value: float
 ) -> None:
     """A value that is not what was written, finite or not, is the file's damage: it never reaches training."""
-    wanted = latents.get(pictures[0])
+    wanted = latents.get(images[0])
     file = next(latents.folder.rglob("*.safetensors"))
     held = load_file(file)[part].clone()  # the file is mapped
     before = held.flatten()[:1].numpy().tobytes()
@@ -91,7 +91,7 @@ def test_cached_value_that_changed_is_made_again(
     file.write_bytes(file.read_bytes().replace(before, np.float32(value).tobytes(), 1))
     assert not torch.equal(load_file(file)[part], held)
     again = Latents(latents.folder, latents.vae, 64)
-    assert all(map(torch.equal, again.get(pictures[0]), wanted))
+    assert all(map(torch.equal, again.get(images[0]), wanted))
     assert torch.equal(load_file(file)[part], held)
 
 
@@ -106,8 +106,8 @@ def test_pixels_are_scaled_and_in_range(tmp_path: Path) -> None:
     assert found.max() == 1
 
 
-def test_unreadable_picture_is_named(tmp_path: Path) -> None:
-    """A file that is no picture is a DatasetError with its path."""
+def test_unreadable_image_is_named(tmp_path: Path) -> None:
+    """A file that is no image is a DatasetError with its path."""
     (tmp_path / "x.png").write_text("no")
     with pytest.raises(DatasetError, match=r"x\.png cannot be read"):
         pixels(tmp_path / "x.png", 16)
@@ -124,13 +124,13 @@ def test_hash_follows_the_weights() -> None:
 
 
 def test_visits_sample_the_posterior_anew(make: Callable) -> None:
-    """Two epochs see different samples of one picture, around the same mean."""
+    """Two epochs see different samples of one image, around the same mean."""
     from anime_lora.training.batch import Visit
 
     run = make()
-    picture = run.pictures[0]
+    image = run.images[0]
     with torch.no_grad():
-        run.batches.latents.get(picture)[1].fill_(0.0)
-    found = [run.batches._sample(epoch, picture, picture.id)[0] for epoch in range(2)]
+        run.batches.latents.get(image)[1].fill_(0.0)
+    found = [run.batches._sample(epoch, image, image.id)[0] for epoch in range(2)]
     assert not torch.equal(*found)
-    assert Visit(0, picture).prior is None
+    assert Visit(0, image).prior is None

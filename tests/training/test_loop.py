@@ -12,7 +12,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from anime_lora.errors import TrainingError
 from anime_lora.training.batch import Visit
 from anime_lora.training.loop import accumulate, note_bad, share, take_step, train_epochs
-from anime_lora.training.prior_preservation import class_pictures
+from anime_lora.training.prior_preservation import class_images
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop, StopAskedError
 
@@ -41,18 +41,18 @@ GOLDEN = [
 
 
 def gradients(make: Callable, count: int, **changes: object) -> list[torch.Tensor]:
-    """The gradient of one group of the first `count` pictures."""
+    """The gradient of one group of the first `count` images."""
     run = make(weight_decay=0.0, **changes)
     for name, parameter in run.pipe.unet.named_parameters():
         if "lora_B" in name:  # at B = 0 half the gradients are zero
             torch.nn.init.normal_(parameter, std=0.02, generator=torch.Generator().manual_seed(len(name)))
-    accumulate(run, [Visit(0, picture) for picture in run.pictures[:count]])
+    accumulate(run, [Visit(0, image) for image in run.images[:count]])
     return [parameter.grad.clone() for parameter in run.parameters]
 
 
 @pytest.mark.parametrize("count", [4, 3])
 def test_micro_batches_do_not_change_the_gradient(make: Callable, count: int) -> None:
-    """Four pictures (or the tail of three) as 4x1, 2x2 or 1x4 give the same mean gradient in fp32."""
+    """Four images (or the tail of three) as 4x1, 2x2 or 1x4 give the same mean gradient in fp32."""
     whole = gradients(make, count, batch_size=4, gradient_accumulation_steps=1)
     for size in (2, 1):
         parts = gradients(make, count, batch_size=size, gradient_accumulation_steps=4 // size)
@@ -86,15 +86,15 @@ def plain_gradients(make: Callable) -> list[torch.Tensor]:
     for part in unet.modules():
         vars(part).pop("forward", None)  # the fused ones: PEFT's and diffusers' are the classes'
     unet.set_attn_processor(AttnProcessor())
-    from anime_lora.diffusion.rng import draw
+    from anime_lora.diffusion.rng import sample_noise
 
-    drawn = [draw(1, 0, picture.id, (4, 8, 8), 1000) for picture in run.pictures[:4]]
+    samples = [sample_noise(1, 0, image.id, (4, 8, 8), 1000) for image in run.images[:4]]
     with torch.no_grad():
-        posterior = run.pipe.vae.encode(torch.cat([pixels(p.path, 64) for p in run.pictures[:4]])).latent_dist
-        x0 = (posterior.mean + posterior.std * torch.stack([d.posterior for d in drawn])) * run.batches.scaling
-        ids = run.batches.texts.ids([p.text for p in run.pictures[:4]])
+        posterior = run.pipe.vae.encode(torch.cat([pixels(p.path, 64) for p in run.images[:4]])).latent_dist
+        x0 = (posterior.mean + posterior.std * torch.stack([d.posterior for d in samples])) * run.batches.scaling
+        ids = run.batches.texts.ids([p.text for p in run.images[:4]])
         words = run.pipe.text_encoder(ids)[0]
-    steps, noise = torch.tensor([d.timestep for d in drawn]), torch.stack([d.noise for d in drawn])
+    steps, noise = torch.tensor([d.timestep for d in samples]), torch.stack([d.noise for d in samples])
     noisy = objective.noised(x0, noise, run.batches.alphas[steps])
     torch.nn.functional.mse_loss(unet(noisy, steps, words).sample, noise).backward()
     return [parameter.grad.clone() for parameter in run.parameters]
@@ -127,16 +127,16 @@ def test_clipping_bites(make: Callable) -> None:
 def test_twenty_golden_losses(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first twenty losses on the tiny base: a refactor leaves them."""
     run = make(epochs=7, batch_size=2, heldout_images=0, learning_rate=1e-2, schedule="constant")
-    monkeypatch.setattr("anime_lora.training.validation.preview.draw_strip", lambda *_, **__: [])
-    for picture in run.pictures:
-        run.batches.latents.get(picture)
+    monkeypatch.setattr("anime_lora.training.validation.preview.generate_strip", lambda *_, **__: [])
+    for image in run.images:
+        run.batches.latents.get(image)
     state = State()
     train_epochs(run, state, Stop())
     losses = [row["loss"] for row in state.losses][:20]
     assert losses == pytest.approx(GOLDEN, rel=2e-4), losses
 
 
-def test_bad_loss_skips_the_update_and_names_the_pictures(make: Callable, capsys: pytest.CaptureFixture) -> None:
+def test_bad_loss_skips_the_update_and_names_the_images(make: Callable, capsys: pytest.CaptureFixture) -> None:
     """A NaN loss leaves weights and optimizer alone, is on record, and training goes on after it."""
     run = make(batch_size=2)
     losses = run.losses
@@ -147,16 +147,16 @@ def test_bad_loss_skips_the_update_and_names_the_pictures(make: Callable, capsys
     assert row["loss"] is None
     assert all(torch.equal(before[name], value) for name, value in run.adapter().items())
     assert not run.optimizer.state
-    assert state.bad[0]["pictures"] == [visit.picture.name for visit in part]
+    assert state.bad[0]["pictures"] == [visit.image.name for visit in part]
     assert len(state.bad[0]["timesteps"]) == 2
-    assert part[0].picture.name in capsys.readouterr().out
+    assert part[0].image.name in capsys.readouterr().out
     run.losses = losses
     assert take_step(run, state, part, Stop())["loss"] is not None
     assert state.bad_in_row == 0
 
 
 def test_bad_steps_in_a_row_stop_training(make: Callable) -> None:
-    """After train.max_bad_steps in a row training ends with the list of pictures."""
+    """After train.max_bad_steps in a row training ends with the list of images."""
     run = make(max_bad_steps=3)
     state, part = State(), run.visits(0)[:1]
     note_bad(run, state, part, settling=False)
@@ -166,13 +166,13 @@ def test_bad_steps_in_a_row_stop_training(make: Callable) -> None:
         note_bad(run, state, part, settling=False)
 
 
-def test_class_pictures_of_a_bad_step_are_named_too(make: Callable, tmp_path: Path) -> None:
+def test_class_images_of_a_bad_step_are_named_too(make: Callable, tmp_path: Path) -> None:
     """Either of the two shown together may be the cause: each is on record with the timestep that it was shown at."""
     run, state = make(prior_images=1), State()
-    run.pictures += class_pictures(run, tmp_path / "prior", Stop())
+    run.images += class_images(run, tmp_path / "prior", Stop())
     part = run.visits(0)[:2]
     note_bad(run, state, part, settling=False)
-    assert state.bad[0]["pictures"] == [part[0].picture.name, part[1].picture.name, *["class picture 00000.png"] * 2]
+    assert state.bad[0]["pictures"] == [part[0].image.name, part[1].image.name, *["class image 00000.png"] * 2]
     assert state.bad[0]["timesteps"] == run.batches.of(part).timesteps.tolist()
 
 

@@ -43,7 +43,7 @@ def test_min_snr_weight() -> None:
 
 
 def test_noise_offset_moves_the_mean() -> None:
-    """Noise 1 with offset draw 2 at strength 0.1 is 1.2."""
+    """Noise 1 with offset sample 2 at strength 0.1 is 1.2."""
     assert losses.shifted(full(1), full(2), 0.1).item() == pytest.approx(1.2)
 
 

@@ -79,16 +79,16 @@ def test_every_key_is_there_and_true(
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     sha = repository(tmp_path)
     out = stage(rank=2, alpha=6.0, epochs=1)
-    told = read_header(out / "t_c.safetensors")["__metadata__"]
+    metadata = read_header(out / "t_c.safetensors")["__metadata__"]
     wanted = {f"ss_{n}" for n in KOHYA} | {f"modelspec.{n}" for n in MODEL_SPEC} | {f"anime_lora.{n}" for n in OURS}
-    assert wanted | {"sshs_model_hash"} <= told.keys()
-    assert all(isinstance(value, str) for value in told.values())
-    assert (told["ss_network_dim"], told["ss_network_alpha"], told["ss_steps"]) == ("2", "6.0", "3")
-    assert json.loads(told["ss_tag_frequency"])["t_c"]["square"] == 6
-    assert told["modelspec.date"] == "2026-01-02T03:04:05"
-    assert told["modelspec.hash_sha256"] == "0x" + told["sshs_model_hash"]
-    assert told["sshs_model_hash"] == data_hash(out / "t_c.safetensors")
-    assert told["anime_lora.git_commit"] == sha
+    assert wanted | {"sshs_model_hash"} <= metadata.keys()
+    assert all(isinstance(value, str) for value in metadata.values())
+    assert (metadata["ss_network_dim"], metadata["ss_network_alpha"], metadata["ss_steps"]) == ("2", "6.0", "3")
+    assert json.loads(metadata["ss_tag_frequency"])["t_c"]["square"] == 6
+    assert metadata["modelspec.date"] == "2026-01-02T03:04:05"
+    assert metadata["modelspec.hash_sha256"] == "0x" + metadata["sshs_model_hash"]
+    assert metadata["sshs_model_hash"] == data_hash(out / "t_c.safetensors")
+    assert metadata["anime_lora.git_commit"] == sha
     assert sha in (out / "README.md").read_text()
 
 
@@ -98,18 +98,18 @@ def test_every_published_file_tells_its_lineage(stage: Callable[..., Path]) -> N
     wanted = {f"modelspec.{n}" for n in MODEL_SPEC} - {"modelspec.date"}
     wanted |= {f"anime_lora.{n}" for n in OURS} - {"anime_lora.git_commit"} | {"sshs_model_hash"}
     for file in (out / "pytorch_lora_weights.safetensors", out / "epochs" / "epoch-01.safetensors"):
-        told = read_header(file)["__metadata__"]
-        assert wanted <= told.keys()
-        assert told["sshs_model_hash"] == data_hash(file)
-    assert told["ss_network_alpha"] == "6.0"
+        metadata = read_header(file)["__metadata__"]
+        assert wanted <= metadata.keys()
+        assert metadata["sshs_model_hash"] == data_hash(file)
+    assert metadata["ss_network_alpha"] == "6.0"
     with safe_open(out / "t_c.safetensors", "pt") as file:
         assert {float(file.get_tensor(name)) for name in file.keys() if name.endswith(".alpha")} == {6.0}  # noqa: SIM118
 
 
 def test_the_thumbnail_is_a_small_jpeg(stage: Callable[..., Path]) -> None:
     """A data URI of at most 256 px that is the published epoch's first sample."""
-    told = read_header(stage(epochs=1) / "t_c.safetensors")["__metadata__"]
-    kind, data = told["modelspec.thumbnail"].split(",")
+    metadata = read_header(stage(epochs=1) / "t_c.safetensors")["__metadata__"]
+    kind, data = metadata["modelspec.thumbnail"].split(",")
     assert kind == "data:image/jpeg;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         assert image.format == "JPEG"

@@ -21,7 +21,7 @@ from anime_lora.training.batch import Visit
 from anime_lora.training.images import of_split
 from anime_lora.training.loop import take_step, train_epochs
 from anime_lora.training.optim import Average, rate_factor
-from anime_lora.training.prior_preservation import class_pictures
+from anime_lora.training.prior_preservation import class_images
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
 from tests.support.tiny import COMPUTE, ROOT, make_run, train_settings
@@ -70,7 +70,7 @@ def usual(tiny_base: Path, dataset: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def six_losses(run: object) -> list[float]:
-    """The losses of two epochs, without judging."""
+    """The losses of two epochs, without validation."""
     state = State()
     run.training_mode(True)  # type: ignore[attr-defined]
     for epoch in range(2):
@@ -108,7 +108,7 @@ def losses(run: object) -> list[float]:
 
 
 def test_dropout_repeats(make: Callable) -> None:
-    """Adapter dropout is drawn anew at each step, and yet the same run gives the same losses."""
+    """Adapter dropout is sampled anew at each step, and yet the same run gives the same losses."""
     changes = {"dropout": 0.5, "epochs": 2, "learning_rate": 1e-2, "heldout_images": 0}
     first = losses(make(**changes))
     torch.manual_seed(99)
@@ -116,51 +116,51 @@ def test_dropout_repeats(make: Callable) -> None:
     assert losses(make(**{**changes, "dropout": 0.0})) != first
 
 
-def test_prior_pictures_are_the_bases_own(make: Callable, tmp_path: Path) -> None:
-    """They are drawn once, shown beside each training picture, and count with their weight."""
+def test_prior_images_are_the_bases_own(make: Callable, tmp_path: Path) -> None:
+    """They are generated once, shown beside each training image, and count with their weight."""
     run = make(prior_images=2, prior_weight=0.25)
-    drawn = class_pictures(run, tmp_path / "prior", Stop())
-    assert drawn == class_pictures(run, tmp_path / "prior", Stop())
-    assert [picture.split for picture in drawn] == ["prior", "prior"]
-    assert drawn[0].pixel_sha256 != drawn[1].pixel_sha256
-    with Image.open(drawn[0].path) as image:
-        assert image.info["parameters"].startswith(f"{run.settings.prior_prompt}\nSteps: 2,")
-    run.pictures += drawn
+    generated = class_images(run, tmp_path / "prior", Stop())
+    assert generated == class_images(run, tmp_path / "prior", Stop())
+    assert [image.split for image in generated] == ["prior", "prior"]
+    assert generated[0].pixel_sha256 != generated[1].pixel_sha256
+    with Image.open(generated[0].path) as opened:
+        assert opened.info["parameters"].startswith(f"{run.settings.prior_prompt}\nSteps: 2,")
+    run.images += generated
     visits = run.visits(0)
-    assert len(visits) == len(of_split(run.pictures, "train"))
-    assert {visit.prior for visit in visits} == set(drawn)
+    assert len(visits) == len(of_split(run.images, "train"))
+    assert {visit.prior for visit in visits} == set(generated)
     batch = run.batches.of(visits[:2])
     assert batch.weights.tolist() == [1, 1, 0.25, 0.25]
     assert batch.texts[2] == run.settings.prior_prompt
 
 
 @pytest.mark.parametrize("kept", [0, 100])
-def test_a_damaged_class_picture_is_drawn_again(make: Callable, tmp_path: Path, kept: int) -> None:
-    """Emptied or cut, its file gives way to the same picture; the whole one beside it stays as it is."""
+def test_a_damaged_class_image_is_generated_again(make: Callable, tmp_path: Path, kept: int) -> None:
+    """Emptied or cut, its file gives way to the same image; the whole one beside it stays as it is."""
     run = make(prior_images=2)
-    drawn = class_pictures(run, tmp_path, Stop())
-    before = drawn[0].path.read_bytes(), drawn[1].path.stat().st_mtime_ns
-    os.truncate(drawn[0].path, kept)
-    assert class_pictures(run, tmp_path, Stop()) == drawn
-    assert (drawn[0].path.read_bytes(), drawn[1].path.stat().st_mtime_ns) == before
+    generated = class_images(run, tmp_path, Stop())
+    before = generated[0].path.read_bytes(), generated[1].path.stat().st_mtime_ns
+    os.truncate(generated[0].path, kept)
+    assert class_images(run, tmp_path, Stop()) == generated
+    assert (generated[0].path.read_bytes(), generated[1].path.stat().st_mtime_ns) == before
 
 
-def test_a_class_picture_dealt_twice_draws_twice(make: Callable, tmp_path: Path) -> None:
-    """Beside each training picture of an epoch the one class picture has other noise and a timestep of its own."""
+def test_a_class_image_dealt_twice_gets_noise_twice(make: Callable, tmp_path: Path) -> None:
+    """Beside each training image of an epoch the one class image has other noise and a timestep of its own."""
     run = make(prior_images=1)
-    run.pictures += class_pictures(run, tmp_path / "prior", Stop())
+    run.images += class_images(run, tmp_path / "prior", Stop())
     batch = run.batches.of(run.visits(0))
-    count = len(of_split(run.pictures, "train"))
+    count = len(of_split(run.images, "train"))
     assert len({tuple(target.flatten().tolist()) for target in batch.target[count:]}) == count
     assert len(set(batch.timesteps[count:].tolist())) > 1
 
 
-def test_each_picture_is_shown_with_its_own_caption(make: Callable) -> None:
-    """Without caption options a visit shows the text that the dataset has for its picture, and the UNet is told it."""
+def test_each_image_is_shown_with_its_own_caption(make: Callable) -> None:
+    """Without caption options a visit shows the text that the dataset has for its image, and the UNet gets it."""
     run = make()
     visits = run.visits(0)
     batch = run.batches.of(visits)
-    assert batch.texts == [visit.picture.text for visit in visits]
+    assert batch.texts == [visit.image.text for visit in visits]
     assert len(set(batch.texts)) == len(visits)
     conditioning: list[torch.Tensor] = []
     run.pipe.unet.register_forward_pre_hook(lambda _, inputs: conditioning.append(inputs[2]))
@@ -169,14 +169,14 @@ def test_each_picture_is_shown_with_its_own_caption(make: Callable) -> None:
 
 
 def test_flip_mirrors_half_the_visits(make: Callable) -> None:
-    """Over many epochs both latents of a picture are met, about equally often."""
+    """Over many epochs both latents of an image are met, about equally often."""
     run = make(flip=True)
-    picture = run.pictures[0]
+    image = run.images[0]
     asked: list[bool] = []
     get = run.batches.latents.get
     run.batches.latents.get = lambda p, flip=False: asked.append(flip) or get(p, flip)
     for epoch in range(100):
-        run.batches.of([Visit(epoch, picture)])
+        run.batches.of([Visit(epoch, image)])
     assert 30 < sum(asked) < 70
 
 

@@ -46,7 +46,7 @@ def test_two_processes_give_the_adapter_of_one(
 ) -> None:
     """compute.processes 2 at the same effective batch: the same visits at each step, the adapter equal within 1e-6.
 
-    Five pictures in groups of two: in each epoch's last step one process has nothing to do.
+    Five images in groups of two: in each epoch's last step one process has nothing to do.
     """
     dataset = write_dataset(tmp_path / "organize", count=5)
     settings = {"epochs": 2, "batch_size": 1, "gradient_accumulation_steps": 2, **changes}

@@ -135,7 +135,7 @@ def test_one_run_killed_twenty_times_gives_the_same_bytes(tiny_base: Path, datas
 def test_killed_twenty_times_gives_the_same_bytes(
     tiny_base: Path, dataset: Path, tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:
-    """Over several runs at least twenty random kills, within encoding, steps, saving, judging and publishing."""
+    """Over several runs at least twenty random kills, within encoding, steps, saving, validation and publishing."""
     total = 0
     for attempt in range(12):
         folder = tmp_path / f"run-{attempt}"
@@ -175,7 +175,7 @@ def test_a_stop_waits_for_its_group_and_for_no_more(make: Callable, monkeypatch:
 
     def signalled(visits: object) -> torch.Tensor:
         calls.append(1)
-        if len(calls) == 3:  # the first picture of the second group
+        if len(calls) == 3:  # the first image of the second group
             stop.request(signal.SIGTERM, None)
         return losses(visits)
 
@@ -238,7 +238,7 @@ KINDS = [
 def test_every_kind_of_training_goes_on_to_the_same_bytes(
     stage: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, kind: dict[str, Any]
 ) -> None:
-    """Cut off in the middle of the second epoch: optimizer, text encoder, dropout and class pictures come back."""
+    """Cut off in the middle of the second epoch: optimizer, text encoder, dropout and class images come back."""
     changes = {"target": "attn", "heldout_images": 1, "validation_steps": 1, "checkpoint_every": 1, **kind}
     whole = published(stage("whole", **changes))
     step = loop.take_step

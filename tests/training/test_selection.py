@@ -9,7 +9,7 @@ from anime_lora.training.selection import choose, excess, out_of_patience, score
 
 
 def row(epoch: int, each: list[float], style: float | None) -> dict[str, Any]:
-    """A judged epoch; `heldout` is the mean of `each`."""
+    """A validated epoch; `heldout` is the mean of `each`."""
     heldout = sum(each) / len(each) if each else None
     return {"epoch": epoch, "step": epoch, "heldout": heldout, "each": each, "style": style}
 
@@ -23,7 +23,7 @@ def test_loss_is_told_in_standard_errors() -> None:
     assert excess(BASE, BASE) == 0
 
 
-def test_equal_differences_and_one_picture_count_in_thousandths() -> None:
+def test_equal_differences_and_one_image_count_in_thousandths() -> None:
     """Where there is no spread to tell an error from, a thousandth of the loss is one."""
     assert excess(row(1, [1.2, 2.2, 3.2], 1.0), BASE) == pytest.approx(100)
     assert excess(row(1, [1.01], 1.0), row(0, [1.0], 1.0)) == pytest.approx(10)
@@ -46,14 +46,14 @@ def test_style_decides_between_losses_that_cannot_be_told_apart() -> None:
 
 
 def test_a_surely_worse_loss_is_not_outweighed_by_style() -> None:
-    """An epoch that has learned its pictures by heart draws the style well and is not published."""
+    """An epoch that has learned its images by heart generates the style well and is not published."""
     rows = [BASE, row(1, [0.5, 1.5, 2.5], 2.0), row(2, [0.6, 1.61, 2.62], 0.9)]
     epoch, reason = choose(rows)
     assert epoch == 1
     assert "the lowest held-out loss, 1.50000" in reason
 
 
-def test_without_held_out_pictures_the_last_epoch_is_published() -> None:
+def test_without_held_out_images_the_last_epoch_is_published() -> None:
     rows = [row(0, [], None), row(1, [], None), row(2, [], None)]
     assert scores(rows) == [None, None, None]
     assert choose(rows)[0] == 2

@@ -71,15 +71,15 @@ def test_everything_promised_is_written(stage: Callable[..., Path]) -> None:
     assert not list((out.parent / ".cache" / "train").iterdir())
 
 
-def test_a_webui_can_draw_an_epochs_sample(stage: Callable[..., Path]) -> None:
+def test_a_webui_can_generate_an_epochs_sample(stage: Callable[..., Path]) -> None:
     """The strips' PNGs name the noise's source and, but for the base's own, the published file in the prompt."""
     out = stage(epochs=1, validation_prompt="t c, green")
-    told = []
+    texts = []
     for file in sorted((out / "samples").iterdir()):
         with Image.open(file) as strip:
-            told.append(strip.info["parameters"].split("\n"))
-    assert [prompt for prompt, _ in told] == ["t c, green", "t c, green <lora:t_c:1>"]
-    assert {facts for _, facts in told} == {
+            texts.append(strip.info["parameters"].split("\n"))
+    assert [prompt for prompt, _ in texts] == ["t c, green", "t c, green <lora:t_c:1>"]
+    assert {facts for _, facts in texts} == {
         "Steps: 2, Sampler: DPM++ 2M, CFG scale: 5.0, Seed: 1, Size: 64x64, RNG: CPU"
     }
 
@@ -122,6 +122,6 @@ def test_a_full_gpu_while_training_is_one_clear_error(
 
 
 def test_what_is_seldom_meant_is_said(stage: Callable[..., Path], capsys: pytest.CaptureFixture) -> None:
-    """`train` warns of what `plan` calls a doubt, once: here patience without held-out pictures."""
+    """`train` warns of what `plan` calls a doubt, once: here patience without held-out images."""
     stage(epochs=1, patience=2, heldout_images=0)
-    assert capsys.readouterr().out.count("warning: train.patience has no effect without held-out pictures") == 1
+    assert capsys.readouterr().out.count("warning: train.patience has no effect without held-out images") == 1

@@ -1,4 +1,4 @@
-"""Style from latents: the project's own pictures of the style are near, the same people as photos are far."""
+"""Style from latents: the project's own images of the style are near, the same people as photos are far."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.support.tiny import ROOT
 
 
 def latents(folder: str, names: slice) -> list[torch.Tensor]:
-    """Posterior means of some sample pictures at 128 px, by the pocket base's autoencoder."""
+    """Posterior means of some sample images at 128 px, by the pocket base's autoencoder."""
     vae = load_pipeline(ROOT / "data" / "base" / "pocket").vae
     files = sorted((ROOT / "data" / "samples" / folder).glob("*.png"))[names]
     with torch.no_grad():
@@ -24,7 +24,7 @@ def test_statistics_of_known_latents() -> None:
     assert found == pytest.approx([3.5, ramp.std().item(), 1, 0, 2, 0, 4, 0])
 
 
-def test_a_picture_of_the_style_has_about_one() -> None:
+def test_a_image_of_the_style_has_about_one() -> None:
     """Random latents of one kind are about their own spread away; others far more."""
     stream = torch.Generator().manual_seed(0)
     kind = [torch.randn(4, 16, 16, generator=stream) for _ in range(32)]
@@ -35,7 +35,7 @@ def test_a_picture_of_the_style_has_about_one() -> None:
 
 
 def test_anime_is_nearer_to_anime_than_photos_of_the_same_people() -> None:
-    """Counterparts against the people they were drawn from: each pair is in the right order, and by far on average."""
+    """Counterparts against the people they show: each pair is in the right order, and by far on average."""
     style = latents("anime", slice(0, 240, 24))
-    drawn, photos = (distances(latents(folder, slice(0, 6)), style) for folder in ("counterparts", "people"))
-    assert sum(photos) > 1.4 * sum(drawn)
+    anime, photos = (distances(latents(folder, slice(0, 6)), style) for folder in ("counterparts", "people"))
+    assert sum(photos) > 1.4 * sum(anime)

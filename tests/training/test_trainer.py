@@ -54,7 +54,7 @@ def test_loss_scale_of_fp16_leaves_the_gradient(make: Callable) -> None:
         torch.testing.assert_close(scaled, plain, rtol=1e-5, atol=1e-9)
 
 
-def test_overflow_of_fp16_is_no_fault_of_the_pictures(make: Callable) -> None:
+def test_overflow_of_fp16_is_no_fault_of_the_images(make: Callable) -> None:
     """An infinite gradient under a high loss scale: the update is skipped, the scale halved, no bad step counted."""
     run, state = make(), State()
     run.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**100, backoff_factor=0.5)

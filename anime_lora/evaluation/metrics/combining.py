@@ -19,20 +19,20 @@ ARMS = ("base", "lora", "second", "both")
 
 
 def combining(album: Album, encoder: Encoder) -> Findings:
-    """Both styles' scores with both LoRAs on; nothing where no second LoRA was drawn.
+    """Both styles' scores with both LoRAs on; nothing where no second LoRA was used.
 
-    The first style is the held-out pictures'. The second is the way from the base's pictures of the other prompts to
-    those that the second LoRA draws alone: no word for it is needed, and no prompt is compared with itself.
+    The first style is the held-out images'. The second is the way from the base's images of the other prompts to
+    those that the second LoRA generates alone: no word for it is needed, and no prompt is compared with itself.
     """
     found = Findings()
-    if not (album.drawn.table["gallery"] == "combining").any():
+    if not (album.generated.table["gallery"] == "combining").any():
         return found
     units = album.paired("combining", "arm")
-    resample, drawn = album.over(units, "combining"), album.drawn.vectors[encoder.name]
-    held, way = album.holdout.vectors[encoder.name], drawn[units["second"]] - drawn[units["base"]]
+    resample, generated = album.over(units, "combining"), album.generated.vectors[encoder.name]
+    held, way = album.holdout.vectors[encoder.name], generated[units["second"]] - generated[units["base"]]
     clusters = np.array([str(key[0]) for key in units.index])
-    first = {arm: style_score(drawn[units[arm]], held) for arm in ARMS}
-    second = {arm: along(drawn[units[arm]], way, clusters) for arm in ARMS}
+    first = {arm: style_score(generated[units[arm]], held) for arm in ARMS}
+    second = {arm: along(generated[units[arm]], way, clusters) for arm in ARMS}
     count = 4 * len(units)
     shares = {"first": (first, "lora", "second"), "second": (second, "second", "lora")}
     for name, (scores, own, other) in shares.items():
@@ -46,7 +46,7 @@ def combining(album: Album, encoder: Encoder) -> Findings:
 
 
 def along(vectors: Floats, way: Floats, clusters: NDArray[np.str_]) -> Floats:
-    """How far each picture lies in the mean direction that the second LoRA takes on the other prompts, (n,)."""
+    """How far each image lies in the mean direction that the second LoRA takes on the other prompts, (n,)."""
     different = clusters[:, None] != clusters[None, :]
     means: Floats = np.where(different, vectors @ way.T, 0).sum(1) / different.sum(1)
     return means

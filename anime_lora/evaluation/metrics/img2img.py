@@ -27,7 +27,7 @@ class Look:
 
     strengths: Floats
     rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-    """Rows of `album.drawn`."""
+    """Rows of `album.generated`."""
     style: Floats
     identity: Floats
     agreement: Floats
@@ -63,25 +63,25 @@ def strength(album: Album, encoder: Encoder, attributes: Attributes) -> Findings
 
 
 def _arms(album: Album) -> dict[str, pd.DataFrame]:
-    """For each arm, rows of `album.drawn` by source and seed (index) and strength (columns)."""
-    table = album.drawn.table
+    """For each arm, rows of `album.generated` by source and seed (index) and strength (columns)."""
+    table = album.generated.table
     known = set(album.sources.table["source"])
-    drawn = table[(table["gallery"] == "strength") & table["source"].isin(known)].reset_index(names="row")
+    generated = table[(table["gallery"] == "strength") & table["source"].isin(known)].reset_index(names="row")
     return {
         str(arm): part.pivot_table(index=["source", "seed"], columns="strength", values="row").astype(int)
-        for arm, part in drawn.groupby("arm")
+        for arm, part in generated.groupby("arm")
     }
 
 
 def _look(album: Album, encoder: Encoder, attributes: Attributes, table: pd.DataFrame) -> Look:
     rows = table.to_numpy()
-    drawn, style = album.drawn.vectors[encoder.name], scale_of_style(album, encoder)
+    generated, style = album.generated.vectors[encoder.name], scale_of_style(album, encoder)
     sources = album.sources.vectors[encoder.name][_order(album, table)]
-    identity = np.einsum("skd,sd->sk", drawn[rows], sources)
+    identity = np.einsum("skd,sd->sk", generated[rows], sources)
     agreement = (
-        _agreement(drawn[rows], sources, encoder, attributes) if encoder.reads_text else np.full(rows.shape, np.nan)
+        _agreement(generated[rows], sources, encoder, attributes) if encoder.reads_text else np.full(rows.shape, np.nan)
     )
-    true = _counterparts(album, encoder, list(table.index.get_level_values(0)), drawn[rows])
+    true = _counterparts(album, encoder, list(table.index.get_level_values(0)), generated[rows])
     return Look(table.columns.to_numpy(float), rows, style[rows], identity, agreement, *true)
 
 
@@ -91,23 +91,23 @@ def _order(album: Album, table: pd.DataFrame) -> list[int]:
     return [place[name] for name in table.index.get_level_values(0)]
 
 
-def _agreement(drawn: Floats, sources: Floats, encoder: Encoder, attributes: Attributes) -> Floats:
-    """Share of attributes that the encoder sees alike in picture and source, (sources, strengths)."""
+def _agreement(generated: Floats, sources: Floats, encoder: Encoder, attributes: Attributes) -> Floats:
+    """Share of attributes that the encoder sees alike in image and source, (sources, strengths)."""
     before = classify(sources, encoder, attributes).values
-    shape = drawn.shape[:2]
-    after = classify(drawn.reshape(-1, drawn.shape[2]), encoder, attributes).values
+    shape = generated.shape[:2]
+    after = classify(generated.reshape(-1, generated.shape[2]), encoder, attributes).values
     alike = [np.array(after[name]).reshape(shape) == np.array(before[name])[:, None] for name in attributes]
     shares: Floats = np.mean(alike, axis=0)
     return shares
 
 
-def _counterparts(album: Album, encoder: Encoder, names: list[str], drawn: Floats) -> tuple[Floats, Floats, Floats]:
+def _counterparts(album: Album, encoder: Encoder, names: list[str], generated: Floats) -> tuple[Floats, Floats, Floats]:
     """Cosine to the own counterpart, how many others are farther, whether all are: (rows, strengths) each."""
     known = list(album.counterparts.table["source"])
-    truth, nearer, found = (np.full(drawn.shape[:2], np.nan) for _ in range(3))
+    truth, nearer, found = (np.full(generated.shape[:2], np.nan) for _ in range(3))
     if len(known) < 2:
         return truth, nearer, found
-    likeness = drawn @ album.counterparts.vectors[encoder.name].T
+    likeness = generated @ album.counterparts.vectors[encoder.name].T
     for row, name in enumerate(names):
         if name in known:
             own = likeness[row, :, known.index(name)]
@@ -156,7 +156,7 @@ def _against_base(found: Findings, lora: Look, base: Look, resample: Resample) -
 
 
 def _with_control(found: Findings, lora: Look, control: Look, resample: Resample) -> None:
-    """Identity with the ControlNet, against the LoRA's without it at the same style; and both differences as drawn."""
+    """Identity with the ControlNet, against the LoRA's without it at the same style; and both plain differences."""
     found.numbers["controlnet.identity_gain"] = resample.estimate(
         lambda w: -lead(w, (lora.style, lora.identity), (control.style, control.identity))
     )
@@ -167,14 +167,14 @@ def _with_control(found: Findings, lora: Look, control: Look, resample: Resample
 
 
 def structure(album: Album) -> Findings:
-    """SSIM at 64 px between source and picture by strength: no weights."""
+    """SSIM at 64 px between source and image by strength: no weights."""
     found, arms = Findings(), _arms(album)
     for arm, table in arms.items():
         sources = list(album.sources.open(_order(album, table), album.size))
         resample = album.over(table, "strength")
         for value in table.columns:
-            pictures = album.drawn.open(table[value], album.size)
-            alike = np.array([ssim(one, other) for one, other in zip(pictures, sources, strict=True)])
+            images = album.generated.open(table[value], album.size)
+            alike = np.array([ssim(one, other) for one, other in zip(images, sources, strict=True)])
             found.curves.setdefault("structure", []).append(
                 {"strength": float(value), "arm": arm, **columns(ssim=resample.mean(alike)), "n": resample.clusters}
             )

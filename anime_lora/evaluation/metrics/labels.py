@@ -27,12 +27,12 @@ def asked(text: str, attributes: Attributes) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Seen:
-    """Zero-shot classes of n pictures, one list per attribute."""
+    """Zero-shot classes of n images, one list per attribute."""
 
     values: dict[str, list[str]]
 
     def correct(self, wanted: Sequence[Mapping[str, str]]) -> Floats:
-        """Share of the asked attributes that are seen as asked, per picture; NaN where none is asked, (n,)."""
+        """Share of the asked attributes that are seen as asked, per image; NaN where none is asked, (n,)."""
         shares = []
         for row, labels in enumerate(wanted):
             hits = [self.values[name][row] == value for name, value in labels.items()]
@@ -40,19 +40,19 @@ class Seen:
         return np.array(shares)
 
 
-def classify(pictures: Floats, encoder: Encoder, attributes: Attributes) -> Seen:
-    """For each attribute, the value whose text is closest to each picture."""
+def classify(images: Floats, encoder: Encoder, attributes: Attributes) -> Seen:
+    """For each attribute, the value whose text is closest to each image."""
     values = {}
     for name, texts in attributes.items():
-        likeness = pictures @ encoder.texts(list(texts.values())).T
+        likeness = images @ encoder.texts(list(texts.values())).T
         values[name] = [list(texts)[index] for index in likeness.argmax(1)]
     return Seen(values)
 
 
 def chance(wanted: Sequence[Mapping[str, str]], attributes: Attributes) -> float:
     """Accuracy of guessing among the values of the attributes asked for, averaged as `Seen.correct` is."""
-    per_picture = [np.mean([1 / len(attributes[name]) for name in labels]) for labels in wanted if labels]
-    return float(np.mean(per_picture)) if per_picture else float("nan")
+    per_image = [np.mean([1 / len(attributes[name]) for name in labels]) for labels in wanted if labels]
+    return float(np.mean(per_image)) if per_image else float("nan")
 
 
 def confusion(

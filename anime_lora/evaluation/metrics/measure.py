@@ -14,7 +14,7 @@ from anime_lora.evaluation.statistics import Estimate
 
 Measure = Callable[[], Findings]
 ENOUGH = 2
-"""Held-out pictures below which nothing can be said about the style."""
+"""Held-out images below which nothing can be said about the style."""
 
 
 def judging(encoders: list[Encoder]) -> Encoder | None:
@@ -38,10 +38,10 @@ def measure(
         )
         return found
     if len(album.holdout.table) < ENOUGH or len(album.train.table) < ENOUGH:
-        found.skipped.append(Skipped("style and copying", "fewer than 2 held-out pictures (organize.holdout_share)"))
+        found.skipped.append(Skipped("style and copying", "fewer than 2 held-out images (organize.holdout_share)"))
         return found
     for encoder in encoders:
-        others = _picture_side(album, encoder)
+        others = _image_side(album, encoder)
         if encoder is judge:
             found.add(others)
         else:
@@ -50,7 +50,7 @@ def measure(
     return found
 
 
-def _picture_side(album: Album, encoder: Encoder) -> Findings:
+def _image_side(album: Album, encoder: Encoder) -> Findings:
     """What every encoder measures."""
     found = Findings()
     measures = (
@@ -74,7 +74,7 @@ def _text_side(album: Album, encoder: Encoder, suite: dict[str, Any], settings: 
     if len(album.sources.table):
         found.add(img2img.strength(album, encoder, settings.attributes))
     else:
-        found.skipped.append(Skipped("strength", "there are no source pictures (validate_sample.sources)"))
+        found.skipped.append(Skipped("strength", "there are no source images (validate_sample.sources)"))
     if not encoder.reads_text:
         found.skipped.append(Skipped("features, style words, domain", f"encoder {encoder.name} has no text side"))
         return found
@@ -95,8 +95,8 @@ def arithmetic(album: Album, checks: dict[str, Any]) -> Findings:
 
 
 def changes(album: Album) -> Findings:
-    """Share of the concept's pictures that differ at all between base and LoRA."""
+    """Share of the concept's images that differ at all between base and LoRA."""
     units = style.trigger_units(album)
-    hashes = album.drawn.table["sha256"].to_numpy()
+    hashes = album.generated.table["sha256"].to_numpy()
     differ = hashes[units["BT"]] != hashes[units["LT"]]
     return Findings({"changes": Estimate(float(differ.mean()), None, None, len(units), 2 * len(units))})

@@ -1,6 +1,6 @@
 """Measures that need no weights: sharpness, clipping, structure, hair colour by hue, perceptual hash.
 
-Pictures are PIL RGB; values are read as floats in 0..1.
+Images are PIL RGB; values are read as floats in 0..1.
 """
 
 import colorsys
@@ -20,9 +20,9 @@ BROWN_VALUE = 0.62
 """An orange darker than this is called brown, a brighter one blonde."""
 
 
-def pixels(picture: Image.Image) -> Floats:
+def pixels(image: Image.Image) -> Floats:
     """(height, width, 3) in 0..1."""
-    return np.asarray(picture.convert("RGB"), dtype=np.float64) / 255
+    return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
 
 
 def luma(values: Floats) -> Floats:
@@ -31,9 +31,9 @@ def luma(values: Floats) -> Floats:
     return grey
 
 
-def sharpness(picture: Image.Image) -> float:
+def sharpness(image: Image.Image) -> float:
     """Share of luma's spectral energy above 0.25 cycles per pixel, without the mean; a Hann window hides borders."""
-    grey = luma(pixels(picture))
+    grey = luma(pixels(image))
     window = np.outer(np.hanning(grey.shape[0]), np.hanning(grey.shape[1]))
     energy = np.abs(np.fft.rfft2((grey - grey.mean()) * window)) ** 2
     frequency = np.hypot(np.fft.fftfreq(grey.shape[0])[:, None], np.fft.rfftfreq(grey.shape[1])[None])
@@ -41,15 +41,15 @@ def sharpness(picture: Image.Image) -> float:
     return float(energy[frequency > 0.25].sum()) / total if total > 1e-9 else 0.0
 
 
-def clipped(picture: Image.Image) -> float:
+def clipped(image: Image.Image) -> float:
     """Share of pixels with a channel at its very end, black or full."""
-    values = pixels(picture)
+    values = pixels(image)
     return float(((values <= CLIP / 2) | (values >= 1 - CLIP / 2)).any(2).mean())
 
 
 def ssim(one: Image.Image, other: Image.Image, size: int = 64) -> float:
     """Structural similarity of luma at `size` pixels, Gaussian window σ = 1.5 (Wang et al. 2004)."""
-    small = [luma(pixels(picture.resize((size, size), Image.Resampling.LANCZOS))) for picture in (one, other)]
+    small = [luma(pixels(image.resize((size, size), Image.Resampling.LANCZOS))) for image in (one, other)]
 
     def blur(values: Floats) -> Floats:
         return np.asarray(ndimage.gaussian_filter(values, 1.5, truncate=3.5))
@@ -61,13 +61,13 @@ def ssim(one: Image.Image, other: Image.Image, size: int = 64) -> float:
     return float((top / bottom).mean())
 
 
-def hair_colour(picture: Image.Image) -> str:
+def hair_colour(image: Image.Image) -> str:
     """The colour of the upper part of the head, by the most frequent of named hues and greys: "blue", "black", …
 
     Looks at a band above the face of a centred portrait; a plain background there can mislead it, so it is
-    reported beside its accuracy on pictures whose colour is known.
+    reported beside its accuracy on images whose colour is known.
     """
-    values = pixels(picture.resize((64, 64), Image.Resampling.LANCZOS))[8:20, 20:44].reshape(-1, 3)
+    values = pixels(image.resize((64, 64), Image.Resampling.LANCZOS))[8:20, 20:44].reshape(-1, 3)
     names = [_name(*pixel) for pixel in values]
     return max(sorted(set(names)), key=names.count)
 
@@ -81,8 +81,8 @@ def _name(red: float, green: float, blue: float) -> str:
     return "brown" if 12 <= degrees <= 50 and value < BROWN_VALUE else name
 
 
-def phash(picture: Image.Image) -> NDArray[np.bool_]:
+def phash(image: Image.Image) -> NDArray[np.bool_]:
     """64 bits of the lowest frequencies at 32 px, each above or below their median."""
-    small = np.asarray(picture.convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=np.float64)
+    small = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=np.float64)
     low = fft.dctn(small, norm="ortho")[:8, :8].ravel()
     return np.asarray(low > np.median(low))

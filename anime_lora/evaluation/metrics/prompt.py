@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anime_lora.evaluation.encoders import Encoder
-from anime_lora.evaluation.image_sets import Album, Pictures
+from anime_lora.evaluation.image_sets import Album, ImageSet
 from anime_lora.evaluation.metrics.labels import Attributes, Seen, asked, chance, classify, confusion
 from anime_lora.evaluation.metrics.pixels import HUES, hair_colour
 from anime_lora.evaluation.metrics.results import Findings, unit_values
@@ -21,8 +21,8 @@ def features(album: Album, encoder: Encoder, attributes: Attributes) -> Findings
     units, found = trigger_units(album), Findings()
     resample = album.over(units, "features")
     wanted = [asked(str(text), attributes) for text in units.index.get_level_values(0)]
-    drawn = album.drawn.vectors[encoder.name]
-    seen = {cell: classify(drawn[units[cell]], encoder, attributes) for cell in ("BT", "LT")}
+    generated = album.generated.vectors[encoder.name]
+    seen = {cell: classify(generated[units[cell]], encoder, attributes) for cell in ("BT", "LT")}
     right = {cell: found_values.correct(wanted) for cell, found_values in seen.items()}
     if not any(wanted):
         return found
@@ -50,7 +50,7 @@ def _exact(value: float, count: int) -> Estimate:
 def _attribute(
     name: str, attributes: Attributes, wanted: Labels, looks: tuple[Seen, Seen, Labels], resample: Resample
 ) -> Findings:
-    """Accuracy, ceiling and confusion of one attribute over the pictures whose prompt asks for it."""
+    """Accuracy, ceiling and confusion of one attribute over the images whose prompt asks for it."""
     seen, real, held = looks
     found, slug = Findings(), name.replace(" ", "_")
     only = [{name: labels[name]} if name in labels else {} for labels in wanted]
@@ -76,12 +76,12 @@ def _attribute(
 
 
 def hair(album: Album) -> Findings:
-    """Hair colour told from hue alone: no weights. Its ceiling on held-out pictures says how far to trust it."""
+    """Hair colour told from hue alone: no weights. Its ceiling on held-out images says how far to trust it."""
     units, found = trigger_units(album), Findings()
     resample = album.over(units, "hair")
     wanted = [_colour(str(text)) for text in units.index.get_level_values(0)]
     for arm, cell in (("base", "BT"), ("lora", "LT")):
-        right = _right(album, album.drawn, units[cell].tolist(), wanted)
+        right = _right(album, album.generated, units[cell].tolist(), wanted)
         if np.isfinite(right).any():
             found.numbers[f"hair.{arm}"] = resample.mean(right, int(np.isfinite(right).sum()))
     held = [_colour(str(text or "")) for text in album.holdout.table["caption"]]
@@ -97,7 +97,7 @@ def _colour(text: str) -> str | None:
     return next((w[-2] for w in words if len(w) > 1 and w[-1] == "hair" and w[-2] in NAMED), None)
 
 
-def _right(album: Album, pictures: Pictures, rows: Sequence[int], wanted: Sequence[str | None]) -> Floats:
+def _right(album: Album, images: ImageSet, rows: Sequence[int], wanted: Sequence[str | None]) -> Floats:
     """1 where the hue is as asked, 0 where not, NaN where no colour is asked."""
-    pairs = zip(wanted, pictures.open(rows, album.size), strict=True)
+    pairs = zip(wanted, images.open(rows, album.size), strict=True)
     return np.array([np.nan if name is None else float(hair_colour(image) == name) for name, image in pairs])

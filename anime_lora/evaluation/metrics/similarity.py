@@ -1,4 +1,4 @@
-"""How alike pictures are, as functions of unit vectors."""
+"""How alike images are, as functions of unit vectors."""
 
 import numpy as np
 
@@ -9,18 +9,18 @@ BANDWIDTH, FACTOR = 10.0, 1000.0
 
 
 def style_score(vectors: Floats, style: Floats) -> Floats:
-    """s(x): mean cosine of each of n pictures to the held-out style pictures, (n,)."""
+    """s(x): mean cosine of each of n images to the held-out style images, (n,)."""
     scores: Floats = (vectors @ style.T).mean(1)
     return scores
 
 
 def own_score(style: Floats) -> float:
-    """s_HH: mean cosine between two different style pictures."""
+    """s_HH: mean cosine between two different style images."""
     return float(pairwise_mean(np.ones((1, len(style))), style @ style.T)[0])
 
 
 def between(scores: Floats | float, base: Floats | float, own: Floats | float) -> Floats:
-    """S: 0 at the base's score, 1 at the style pictures' own; NaN where the base is there already."""
+    """S: 0 at the base's score, 1 at the style images' own; NaN where the base is there already."""
     room = np.asarray(own - base, dtype=float)
     return np.where(room > 1e-6, (scores - base) / np.where(room > 1e-6, room, 1.0), np.nan)
 
@@ -32,13 +32,13 @@ def gaussian(ones: Floats, others: Floats, bandwidth: float = BANDWIDTH) -> Floa
     return kernel
 
 
-def cmmd(weights: Floats, drawn: Floats, style: Floats, bandwidth: float = BANDWIDTH) -> Floats:
-    """Unbiased squared MMD (U-statistic) times 1000 between drawn pictures and style pictures, one per row of weights.
+def cmmd(weights: Floats, generated: Floats, style: Floats, bandwidth: float = BANDWIDTH) -> Floats:
+    """Unbiased squared MMD (U-statistic) times 1000 between generated images and style images, one per row of weights.
 
     Its mean under "no difference" is 0, so it can be negative; the public CMMD code is the biased V-statistic.
     """
-    inside = pairwise_mean(weights, gaussian(drawn, drawn, bandwidth))
-    cross = weights @ gaussian(drawn, style, bandwidth).mean(1) / weights.sum(1)
+    inside = pairwise_mean(weights, gaussian(generated, generated, bandwidth))
+    cross = weights @ gaussian(generated, style, bandwidth).mean(1) / weights.sum(1)
     own = pairwise_mean(np.ones((1, len(style))), gaussian(style, style, bandwidth))[0]
     distance: Floats = FACTOR * (inside + own - 2 * cross)
     return distance
@@ -61,14 +61,14 @@ def _ranks(values: Floats) -> Floats:
     return ranks
 
 
-def memorisation(drawn: Floats, train: Floats, holdout: Floats) -> Floats:
-    """For each picture, the share of held-out ones that lie farther from their nearest training picture than it, (n,).
+def memorisation(generated: Floats, train: Floats, holdout: Floats) -> Floats:
+    """For each image, the share of held-out ones that lie farther from their nearest training image than it, (n,).
 
-    Its mean is A: 0.5 where drawn pictures are as near to the training pictures as new ones of the style are, 1 for
+    Its mean is A: 0.5 where generated images are as near to the training images as new ones of the style are, 1 for
     copies (Meehan, Chaudhuri and Dasgupta 2020, arXiv:2004.05675: the Mann-Whitney statistic of the two distances).
-    Both look at the same training pictures, so the sizes of the sets do not matter.
+    Both look at the same training images, so the sizes of the sets do not matter.
     """
-    own, new = ((one @ train.T).max(1) for one in (drawn, holdout))
+    own, new = ((one @ train.T).max(1) for one in (generated, holdout))
     farther, level = (new[None] < own[:, None]).mean(1), (new[None] == own[:, None]).mean(1)
     share: Floats = farther + level / 2
     return share

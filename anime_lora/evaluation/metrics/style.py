@@ -14,7 +14,7 @@ CELLS = {"base-plain": "B0", "base-trigger": "BT", "lora-plain": "L0", "lora-tri
 
 
 def trigger_units(album: Album) -> pd.DataFrame:
-    """The 2×2 by (prompt, seed): columns B0, BT, L0, LT hold rows of `album.drawn`."""
+    """The 2×2 by (prompt, seed): columns B0, BT, L0, LT hold rows of `album.generated`."""
     return album.paired("trigger", "arm").rename(columns=CELLS)
 
 
@@ -26,14 +26,14 @@ def unit_names(units: pd.DataFrame) -> tuple[list[str], list[str]]:
 def style(album: Album, encoder: Encoder) -> Findings:
     """Style S of the LoRA against the base on the same prompts and noise, and the CMMD of both."""
     units, found = trigger_units(album), Findings()
-    held, drawn = album.holdout.vectors[encoder.name], album.drawn.vectors[encoder.name]
+    held, generated = album.holdout.vectors[encoder.name], album.generated.vectors[encoder.name]
     resample, own = album.over(units, "style"), own_score(held)
-    base, lora = (style_score(drawn[units[cell]], held) for cell in ("BT", "LT"))
+    base, lora = (style_score(generated[units[cell]], held) for cell in ("BT", "LT"))
     found.numbers["style"] = resample.estimate(lambda w: _moved(w, lora, base, own), 2 * len(units))
     found.numbers["style.base_score"] = resample.mean(base)
     found.numbers["style.lora_score"] = resample.mean(lora)
     found.numbers["style.own_score"] = Estimate(own, None, None, len(held), len(held))
-    vectors = [drawn[units[cell]] for cell in ("BT", "LT")]
+    vectors = [generated[units[cell]] for cell in ("BT", "LT")]
     found.numbers["cmmd.base"] = resample.estimate(lambda w: cmmd(w, vectors[0], held))
     found.numbers["cmmd.lora"] = resample.estimate(lambda w: cmmd(w, vectors[1], held))
     found.numbers["cmmd.fall"] = resample.estimate(lambda w: cmmd(w, vectors[0], held) - cmmd(w, vectors[1], held))
@@ -47,18 +47,18 @@ def _moved(weights: Floats, lora: Floats, base: Floats, own: float) -> Floats:
 
 
 def scale_of_style(album: Album, encoder: Encoder) -> Floats:
-    """S of every drawn picture, (n,): 0 at the base's mean on the concept's prompts, 1 at the style's own likeness."""
-    held, drawn = album.holdout.vectors[encoder.name], album.drawn.vectors[encoder.name]
-    scores = style_score(drawn, held)
+    """S of every generated image, (n,): 0 at the base's mean on the concept's prompts, 1 at the style's own."""
+    held, generated = album.holdout.vectors[encoder.name], album.generated.vectors[encoder.name]
+    scores = style_score(generated, held)
     return between(scores, scores[trigger_units(album)["BT"]].mean(), own_score(held))
 
 
 def domain(album: Album, encoder: Encoder, texts: Mapping[str, str], wanted: str) -> Findings:
-    """Share of pictures that the encoder takes for the style's domain, base and LoRA; and of held-out pictures."""
+    """Share of images that the encoder takes for the style's domain, base and LoRA; and of held-out images."""
     units, found, names = trigger_units(album), Findings(), list(texts)
     words = encoder.texts(list(texts.values()))
     resample = album.over(units, "domain")
-    seen = (album.drawn.vectors[encoder.name] @ words.T).argmax(1) == names.index(wanted)
+    seen = (album.generated.vectors[encoder.name] @ words.T).argmax(1) == names.index(wanted)
     real = (album.holdout.vectors[encoder.name] @ words.T).argmax(1) == names.index(wanted)
     for arm, cell in (("base", "BT"), ("lora", "LT")):
         found.numbers[f"domain.{arm}"] = resample.mean(seen[units[cell]].astype(float))
@@ -69,7 +69,7 @@ def domain(album: Album, encoder: Encoder, texts: Mapping[str, str], wanted: str
 def trigger(album: Album, encoder: Encoder) -> Findings:
     """Trigger gain, LoRA gain, their interaction in units of S, and the consistency within each cell."""
     units, found = trigger_units(album), Findings()
-    resample, drawn = album.over(units, "trigger"), album.drawn.vectors[encoder.name]
+    resample, generated = album.over(units, "trigger"), album.generated.vectors[encoder.name]
     moved = scale_of_style(album, encoder)
     s = {cell: moved[units[cell]] for cell in CELLS.values()}
     effects = {
@@ -80,7 +80,7 @@ def trigger(album: Album, encoder: Encoder) -> Findings:
     }
     for name, values in effects.items():
         found.numbers[f"trigger.{name}"] = resample.mean(values, 4 * len(units))
-    kernels = {cell: drawn[units[cell]] @ drawn[units[cell]].T for cell in CELLS.values()}
+    kernels = {cell: generated[units[cell]] @ generated[units[cell]].T for cell in CELLS.values()}
     for cell, kernel in kernels.items():
         found.numbers[f"trigger.style.{cell}"] = resample.mean(s[cell])
         found.numbers[f"trigger.consistency.{cell}"] = resample.pairwise(kernel)

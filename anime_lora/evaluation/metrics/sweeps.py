@@ -14,21 +14,21 @@ from anime_lora.evaluation.statistics import Floats
 
 
 def guidance(album: Album, encoder: Encoder) -> Findings:
-    """Prompt faithfulness (cosine of picture and prompt), style, clipped pixels and diversity by guidance."""
+    """Prompt faithfulness (cosine of image and prompt), style, clipped pixels and diversity by guidance."""
     found, units = Findings(), album.paired("guidance", "guidance")
-    resample, drawn = album.over(units, "guidance"), album.drawn.vectors[encoder.name]
+    resample, generated = album.over(units, "guidance"), album.generated.vectors[encoder.name]
     style = scale_of_style(album, encoder)
     texts = encoder.texts([str(text) for text in units.index.get_level_values(0)]) if encoder.reads_text else None
     faithful = {}
     for value in units.columns:
         rows = units[value].to_numpy()
-        faithful[value] = (drawn[rows] * texts).sum(1) if texts is not None else np.full(len(rows), np.nan)
-        pixels = np.array([clipped(one) for one in album.drawn.open(rows, album.size)])
+        faithful[value] = (generated[rows] * texts).sum(1) if texts is not None else np.full(len(rows), np.nan)
+        pixels = np.array([clipped(one) for one in album.generated.open(rows, album.size)])
         row = columns(
             faithfulness=resample.mean(faithful[value]),
             style=resample.mean(style[rows]),
             clipped=resample.mean(pixels),
-            diversity=resample.pairwise(1 - drawn[rows] @ drawn[rows].T),
+            diversity=resample.pairwise(1 - generated[rows] @ generated[rows].T),
         )
         found.curves.setdefault("guidance", []).append({"guidance": float(value), **row, "n": resample.clusters})
     if texts is not None:
@@ -63,22 +63,22 @@ def _steepest_fall(weights: Floats, values: Floats) -> Floats:
 
 
 def styles(album: Album, encoder: Encoder, words: Mapping[str, str]) -> Findings:
-    """Does a style word pull the picture its way: cosine to the word, with it minus without it, same noise."""
+    """Does a style word pull the image its way: cosine to the word, with it minus without it, same noise."""
     found = Findings()
-    table = album.drawn.table[album.drawn.table["gallery"] == "styles"].reset_index(names="row")
+    table = album.generated.table[album.generated.table["gallery"] == "styles"].reset_index(names="row")
     if not len(table) or not encoder.reads_text:
         return found
-    drawn, texts = album.drawn.vectors[encoder.name], encoder.texts(list(words.values()))
+    generated, texts = album.generated.vectors[encoder.name], encoder.texts(list(words.values()))
     plain = table[table["style"].isna()].set_index(["cluster", "guidance"])["row"]
     worded = table[table["style"].notna()].reset_index(drop=True)
     own = [list(words).index(name) for name in worded["style"]]
-    before = drawn[[plain[key] for key in zip(worded["cluster"], worded["guidance"], strict=True)]]
-    likeness = drawn[worded["row"]] @ texts.T
+    before = generated[[plain[key] for key in zip(worded["cluster"], worded["guidance"], strict=True)]]
+    likeness = generated[worded["row"]] @ texts.T
     gain = (likeness - before @ texts.T)[np.arange(len(own)), own]
     resample = album.resample(list(zip(worded["cluster"], worded["style"], strict=True)), "styles")
     found.numbers["styles.gain"] = resample.mean(gain, len(gain) + len(plain))
     found.numbers["styles.nearest_is_own"] = resample.mean((likeness.argmax(1) == own).astype(float))
-    change = (1 - (drawn[worded["row"]] * before).sum(1)) / 2
+    change = (1 - (generated[worded["row"]] * before).sum(1)) / 2
     found.numbers["styles.change"] = resample.mean(change)
     found.curves["styles"] = [
         {

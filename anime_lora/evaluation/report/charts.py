@@ -1,4 +1,4 @@
-"""Small SVG drawings of numbers: a curve with its bands, an interval on a line."""
+"""Small SVG charts of numbers: a curve with its bands, an interval on a line."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def curve(chart: dict[str, Any]) -> Markup:
 
 
 class _Place:
-    """Data to picture coordinates."""
+    """Data to image coordinates."""
 
     def __init__(self, xs: tuple[float, float], ys: tuple[float, float]) -> None:
         self.xs, self.ys = xs, ys

@@ -6,7 +6,7 @@ from typing import Any
 from anime_lora.data.dataset_diff import MUCH, NEEDED, Row, compare, loud, measures
 
 SHOWN = 20
-"""Changed pictures that the page lists; the rest is counted."""
+"""Changed images that the page lists; the rest is counted."""
 
 
 def brief(version: Sequence[Row]) -> list[Row]:
@@ -22,19 +22,19 @@ def data_section(version: Sequence[Row], before: Sequence[Row] | None) -> dict[s
         before: `brief` of the champion's version; None where there is no champion, or an old one without it.
     """
     captioned = sum(row["caption"] is not None for row in version)
-    size = f"{len(version)} pictures, {captioned} with a caption"
+    size = f"{len(version)} images, {captioned} with a caption"
     if before is None:
         none = "There is no earlier version to compare with: evaluate.champion names none that remembers its dataset."
         return {"sentence": f"{size}. {none}", "changes": [], "more": 0, "drift": [], "quantiles": _spread(version)}
     changes = compare(before, version)
-    told = [row for row in changes.table() if row["picture"]]
-    same = "The same pictures and captions as the champion's." if changes.nothing else f"{changes.sentence()}."
+    changed = [row for row in changes.table() if row["picture"]]
+    same = "The same images and captions as the champion's." if changes.nothing else f"{changes.sentence()}."
     drift = [{"measure": name, "psi": score, "text": loud(score)} for name, score in changes.drift.items()]
     alarm = [row["measure"] for row in drift if float(str(row["psi"])) > MUCH]
     warning = f" Much shifted: {', '.join(str(name) for name in alarm)}." if alarm else ""
     return {
-        "sentence": f"{size}. Since the champion's version of {changes.before} pictures: {same}{warning}",
-        "changes": told[:SHOWN], "more": max(0, len(told) - SHOWN), "drift": drift, "quantiles": _spread(version),
+        "sentence": f"{size}. Since the champion's version of {changes.before} images: {same}{warning}",
+        "changes": changed[:SHOWN], "more": max(0, len(changed) - SHOWN), "drift": drift, "quantiles": _spread(version),
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The report's pictures, curves and tables: which there are, and what is written beside them."""
+"""The report's images, curves and tables: which there are, and what is written beside them."""
 
 import os
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from anime_lora.evaluation.report.wording import cell
 GALLERIES = {
     "base-lora": ("Base beside LoRA", "Same prompts, same noise: the upper row without the LoRA, the lower with it."),
     "people": ("People", "A photo-like source, and what base and LoRA make of it with the same prompt and noise."),
-    "features": ("Features", "What the prompt asks for, drawn with the LoRA; one row per seed."),
+    "features": ("Features", "What the prompt asks for, generated with the LoRA; one row per seed."),
     "trigger": ("Trigger 2×2", "LoRA off and on, trigger word left out and given, on the same noise."),
     "strength": ("Human to anime", "A photo-like source through img2img by strength with the LoRA, with the ControlNet "
-                 "where one is set, the same character as the style really draws it, and the base."),
+                 "where one is set, the same character as it is in the style, and the base."),
     "scale": ("LoRA scale", "From the base (0) to the LoRA (1) and beyond, on the same noise."),
     "styles": ("Style words × guidance", "The LoRA with a style word in the prompt, by guidance."),
     "guidance": ("Guidance", "The same prompt and noise by classifier-free guidance."),
     "combining": ("Two LoRAs", "Base, this LoRA, a second one (validate_sample.second_adapter), and both; same noise."),
     "drift": ("Unrelated prompts", "Prompts without trigger and class: the closer the rows, the less was disturbed."),
-    "nearest": ("Nearest training pictures", "The drawn pictures most like a training picture, that picture, and the "
+    "nearest": ("Nearest training images", "The generated images most like a training image, that image, and the "
                 "nearest held-out one; above, both cosines."),
     "epochs": ("Epoch by epoch", "The validation prompt on the same noise, from the base (epoch 0) on."),
 }  # fmt: skip
@@ -41,8 +41,8 @@ def galleries(samples: Path, own: Path, beside: Path) -> list[dict[str, Any]]:
     for name, (title, caption) in GALLERIES.items():
         found = [*_sheets(samples, name), *_sheets(own, name)]
         if found:
-            pictures = [_picture(file, title, _relative(file, own, beside)) for file in found]
-            shown.append({"id": name, "title": title, "caption": caption, "pictures": pictures})
+            images = [_image(file, title, _relative(file, own, beside)) for file in found]
+            shown.append({"id": name, "title": title, "caption": caption, "pictures": images})
     return shown
 
 
@@ -56,7 +56,7 @@ def _relative(file: Path, own: Path, beside: Path) -> str:
     return f"grids/{file.name}" if file.parent == own else Path(os.path.relpath(file, beside)).as_posix()
 
 
-def _picture(file: Path, title: str, shown: str) -> dict[str, Any]:
+def _image(file: Path, title: str, shown: str) -> dict[str, Any]:
     with Image.open(file) as opened:
         width, height = opened.size
     preview = shown.removesuffix(".png") + ".webp" if file.with_suffix(".webp").is_file() else None
@@ -66,12 +66,12 @@ def _picture(file: Path, title: str, shown: str) -> dict[str, Any]:
 
 
 CURVES: dict[str, tuple[str, str, str, str]] = {
-    "strength": ("Strength: identity against style", "img2img of the source pictures, intervals over sources.",
+    "strength": ("Strength: identity against style", "img2img of the source images, intervals over sources.",
                  "strength", "score"),
     "scale": ("LoRA scale", "Style by the LoRA's scale: 0 is the base, 1 the LoRA as trained.", "scale", "style S"),
-    "guidance": ("Guidance", "Cosine of picture and prompt, style, diversity, and the share of clipped pixels.",
+    "guidance": ("Guidance", "Cosine of image and prompt, style, diversity, and the share of clipped pixels.",
                  "guidance", "score"),
-    "heldout": ("Held-out loss", "Denoising loss after each epoch, on held-out and on as many trained pictures.",
+    "heldout": ("Held-out loss", "Denoising loss after each epoch, on held-out and on as many trained images.",
                 "epoch", "loss"),
     "selection": ("Choosing the epoch", "Score of each epoch: the share of the base's style distance that is gone, "
                   "minus standard errors of the held-out loss above the lowest.", "epoch", "score"),
@@ -116,11 +116,11 @@ def curves(found: Findings, heldout: list[dict[str, float]], kept: int | None) -
     shown = []
     for name, (title, caption, x, y) in CURVES.items():
         lines = [series(rows.get(name, []), x, column, label, **only) for column, label, only in LINES[name]]
-        drawn = [line for line in lines if line]
-        if drawn:
+        nonempty = [line for line in lines if line]
+        if nonempty:
             shown.append(
                 {
-                    "id": name, "title": title, "caption": caption, "x_label": x, "y_label": y, "series": drawn,
+                    "id": name, "title": title, "caption": caption, "x_label": x, "y_label": y, "series": nonempty,
                     "marks": [{"axis": axis, "at": at, "label": label} for axis, at, label in marks[name]],
                     "csv": f"plots/{'heldout' if name == 'selection' else name}.csv",
                 }

@@ -2,22 +2,22 @@
 
 `evaluate` saves it as `report.json` and hands it to `report.write_report`, which turns it into a page.
 All paths are relative to the folder the report lies in. Numbers are floats (never NaN), intervals `[low, high]`
-at 95 % or null, `n` counts the clusters an interval resamples (prompts or sources), `pictures` what was looked at.
+at 95 % or null, `n` counts the clusters an interval resamples (prompts or sources), `images` what was looked at.
 Texts are plain text without markup; `id`s are unique within their list and fit an HTML anchor.
 
 {
   "version": 1,
   "title":    "myAnimeStyleToken anime_face",
-  "subtitle": "LoRA of rank 16 on data/base/pocket, 5 epochs, 215 pictures",
+  "subtitle": "LoRA of rank 16 on data/base/pocket, 5 epochs, 215 images",
   "verdict": {
       "level": "good" | "mixed" | "bad",             # colour of the headline
       "headline": "The style was learned",            # <= 60 characters
       "sentences": ["...", ...]                       # 1 to 4, what a person should take away
   },
-  "hero": picture,                                    # base beside LoRA on the same seeds
+  "hero": image,                                    # base beside LoRA on the same seeds
   "key_numbers": [                                    # 4 to 6 cards
       {"id", "label": "Style S", "value": 0.71, "text": "0.71", "interval": [0.6, 0.8] | null, "n": 8 | null,
-       "hint": "0 is the base, 1 is as close as real pictures are to each other"}, ...
+       "hint": "0 is the base, 1 is as close as real images are to each other"}, ...
   ],
   "claims": [                                         # one row per claim of the write-up, in its order
       {"id": "style", "claim": "The model learned the style",
@@ -30,7 +30,7 @@ Texts are plain text without markup; `id`s are unique within their list and fit 
        "details": [{"label": "CMMD, unbiased", "text": "0.41 [0.33, 0.52], n = 16 and 24"}, ...]}, ...
   ],
   "galleries": [
-      {"id": "base-lora", "title": "Base beside LoRA", "caption": "...", "pictures": [picture, ...]}, ...
+      {"id": "base-lora", "title": "Base beside LoRA", "caption": "...", "pictures": [image, ...]}, ...
   ],
   "curves": [
       {"id": "strength", "title": "...", "caption": "...", "x_label": "strength", "y_label": "score",
@@ -48,7 +48,7 @@ Texts are plain text without markup; `id`s are unique within their list and fit 
        "rows": [["5", "0.62 [0.51, 0.70]", ...], ...]}, ...          # cells are text, ready to show
   ],
   "dataset": {                                        # the version trained on, against the champion's
-      "sentence": "240 pictures, 240 with a caption. Since the champion's version of 230 pictures: 10 added, …",
+      "sentence": "240 images, 240 with a caption. Since the champion's version of 230 images: 10 added, …",
       "changes": [{"change": "added", "picture": "0240.png", "before": "", "now": "girl, blue hair"}, ...],
       "more": 0,                                      # changes that are not listed
       "drift": [{"measure": "contrast", "psi": 0.03, "text": "stable"}, ...],
@@ -58,7 +58,7 @@ Texts are plain text without markup; `id`s are unique within their list and fit 
   "lineage": [{"label": "Adapter", "value": "sha256 1f0c…"}, ...]
 }
 
-picture = {"file": "../validate-sample/grids/base-lora.png",   # full size
+image = {"file": "../validate-sample/grids/base-lora.png",   # full size
            "preview": "../validate-sample/grids/base-lora.webp" | null,   # <= 300 KB; embed this one
            "label": "short title", "alt": "what is seen", "width": 1200, "height": 640}
 """
@@ -83,19 +83,19 @@ HEADLINES = {
     NOT_MEASURABLE: "The style could not be measured",
 }
 CARDS = (
-    ("Style S", "style", "0 is the base, 1 is as close as real pictures are to each other", number),
-    ("Seen as the style", "domain.lora", "share of pictures that the encoder takes for the style", percent),
+    ("Style S", "style", "0 is the base, 1 is as close as real images are to each other", number),
+    ("Seen as the style", "domain.lora", "share of images that the encoder takes for the style", percent),
     ("Attributes as asked", "features.accuracy", "share of what prompts ask for that is seen", percent),
-    ("Identity at 0.65", "strength.at_0.65.identity", "cosine of img2img picture and source", number),
+    ("Identity at 0.65", "strength.at_0.65.identity", "cosine of img2img image and source", number),
     ("Memorisation A", "memorisation.lora", "0.5 is no copying, 1 is copies only", number),
 )
 NOTES = [
     "Every comparison is paired: same prompt, same noise, with and without the LoRA.",
     "Intervals are 95 % cluster bootstraps over prompts or sources, then seeds, widened for few clusters.",
-    "Style S: mean cosine to held-out style pictures, 0 at the base, 1 at those pictures' own likeness.",
+    "Style S: mean cosine to held-out style images, 0 at the base, 1 at those images' own likeness.",
     "CMMD is the unbiased form (U-statistic, Gaussian kernel, bandwidth 10, times 1000): 0 on average for equal sets.",
-    "Memorisation A: chance that a drawn picture is nearer to its nearest training picture than a held-out one to its.",
-    "The epoch was chosen on other noise than the pictures here are drawn from.",
+    "Memorisation A: chance that a generated image is nearer to its nearest training image than a held-out one to its.",
+    "The epoch was chosen on other noise than the images here are generated from.",
 ]
 
 
@@ -116,15 +116,15 @@ def content(
         lineage: label and value of what the numbers come from.
     """
     params, dataset, base = (record.get(name, {}) for name in ("params", "dataset", "base"))
-    concept, pictures = record.get("concept", {}), exhibits["galleries"]
+    concept, images = record.get("concept", {}), exhibits["galleries"]
     traced = {**lineage, "Code": f"anime_lora {anime_lora.__version__}, evaluation {code()}", "Machine": machine()}
     return {
         "version": 1,
         "title": f"{concept.get('trigger', 'LoRA')} {concept.get('class_name', '')}".strip(),
         "subtitle": f"LoRA of rank {params.get('rank', '?')} on {base.get('model', 'the base')}, "
-        f"epoch {record.get('epoch', '?')}, {dataset.get('train', '?')} pictures",
+        f"epoch {record.get('epoch', '?')}, {dataset.get('train', '?')} images",
         "verdict": verdict(claims),
-        "hero": pictures[0]["pictures"][0] if pictures else None,
+        "hero": images[0]["pictures"][0] if images else None,
         "key_numbers": [card for card in (_card(found, *entry) for entry in CARDS) if card],
         "claims": claims,
         **exhibits,

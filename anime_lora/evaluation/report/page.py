@@ -1,4 +1,4 @@
-"""One self-contained page from the report's dict (`model.py`): pictures inlined, curves as SVG, no network."""
+"""One self-contained page from the report's dict (`model.py`): images inlined, curves as SVG, no network."""
 
 import base64
 import mimetypes
@@ -15,9 +15,9 @@ MISSING = "not measured"
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> Path:
-    """Write `report.html` into `folder`, whose pictures the dict names relative to it; returns the page's path.
+    """Write `report.html` into `folder`, whose images the dict names relative to it; returns the page's path.
 
-    A part that the dict lacks, or a picture that is not there, is named on the page instead.
+    A part that the dict lacks, or an image that is not there, is named on the page instead.
     """
     environment = Environment(
         loader=PackageLoader("anime_lora.evaluation.report", "templates"),
@@ -26,7 +26,7 @@ def write_report(folder: Path, report: dict[str, Any]) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["inline"] = lambda picture: inline(folder, picture)
+    environment.filters["inline"] = lambda image: inline(folder, image)
     environment.filters["curve"] = charts.curve
     environment.filters["bar"] = charts.interval_bar
     environment.filters["shade"] = shade
@@ -44,9 +44,9 @@ def complete(report: dict[str, Any]) -> dict[str, Any]:
     return {**start, **{name: [] for name in lists}, **report}
 
 
-def inline(folder: Path, picture: dict[str, Any]) -> str | None:
-    """The picture (its preview where there is one) as a data URI; None when the file is not there."""
-    for name in (picture.get("preview"), picture.get("file")):
+def inline(folder: Path, image: dict[str, Any]) -> str | None:
+    """The image (its preview where there is one) as a data URI; None when the file is not there."""
+    for name in (image.get("preview"), image.get("file")):
         path = folder / name if name else None
         if path and path.is_file():
             kind = mimetypes.guess_type(path.name)[0] or "image/webp"

@@ -43,6 +43,6 @@ def value(found: Findings, name: str) -> str:
 
 
 def arms(found: Findings, name: str) -> str:
-    """A number of LoRA, base and held-out pictures."""
+    """A number of LoRA, base and held-out images."""
     lora, base, holdout = (value(found, f"{name}.{arm}") for arm in ("lora", "base", "holdout"))
-    return f"LoRA {lora}, base {base}, held-out pictures {holdout}"
+    return f"LoRA {lora}, base {base}, held-out images {holdout}"

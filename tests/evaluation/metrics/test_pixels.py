@@ -15,7 +15,7 @@ def wave(cycles: float, size: int = 128) -> Image.Image:
 
 
 def test_sharpness() -> None:
-    """A wave above a quarter cycle per pixel is all sharp, one below not; blur lowers it; a flat picture has none."""
+    """A wave above a quarter cycle per pixel is all sharp, one below not; blur lowers it; a flat image has none."""
     assert sharpness(wave(0.4)) == pytest.approx(1, abs=0.01)
     assert sharpness(wave(0.1)) == pytest.approx(0, abs=0.01)
     assert sharpness(noise().filter(ImageFilter.GaussianBlur(2))) < 0.1 < sharpness(noise())
@@ -24,13 +24,13 @@ def test_sharpness() -> None:
 
 def test_clipped() -> None:
     """Pixels at 0 or 255 in any channel count."""
-    picture = Image.new("RGB", (10, 10), (128, 10, 20))
-    picture.paste((255, 10, 20), (0, 0, 5, 5))
-    assert clipped(picture) == 0.25
+    image = Image.new("RGB", (10, 10), (128, 10, 20))
+    image.paste((255, 10, 20), (0, 0, 5, 5))
+    assert clipped(image) == 0.25
 
 
 def test_ssim() -> None:
-    """1 with itself, about 0 with an unrelated picture."""
+    """1 with itself, about 0 with an unrelated image."""
     assert ssim(noise(), noise()) == pytest.approx(1)
     assert abs(ssim(noise(0), noise(1))) < 0.15
 
@@ -46,7 +46,7 @@ def test_hair_colour(name: str, colour: str) -> None:
 
 
 def test_phash() -> None:
-    """The hash outlives resizing and is far from that of another picture."""
+    """The hash outlives resizing and is far from that of another image."""
     smooth = noise().filter(ImageFilter.GaussianBlur(4))
     other = noise(1).filter(ImageFilter.GaussianBlur(4))
     assert (phash(smooth) != phash(smooth.resize((200, 200)))).sum() <= 4

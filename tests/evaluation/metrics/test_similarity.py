@@ -42,14 +42,14 @@ def test_cmmd_of_shifted_gaussians() -> None:
 
 
 def test_cmmd_weights() -> None:
-    """A weight of 2 counts a picture twice but never against itself."""
+    """A weight of 2 counts an image twice but never against itself."""
     rng = np.random.default_rng(1)
-    drawn, style = unit(rng.normal(size=(3, 5))), unit(rng.normal(size=(4, 5)))
-    kernel, cross = gaussian(drawn, drawn), gaussian(drawn, style).mean(1)
+    generated, style = unit(rng.normal(size=(3, 5))), unit(rng.normal(size=(4, 5)))
+    kernel, cross = gaussian(generated, generated), gaussian(generated, style).mean(1)
     own = gaussian(style, style)
     inside = kernel[0, 1]
     expected = inside + (own.sum() - 4) / 12 - 2 * (2 * cross[0] + cross[1]) / 3
-    assert cmmd(np.array([[2.0, 1, 0]]), drawn, style)[0] == pytest.approx(1000 * expected)
+    assert cmmd(np.array([[2.0, 1, 0]]), generated, style)[0] == pytest.approx(1000 * expected)
 
 
 def test_spearman() -> None:
@@ -61,7 +61,7 @@ def test_spearman() -> None:
 
 
 def test_memorisation() -> None:
-    """Copies give 1, new pictures of the same kind 0.5, pictures of another kind 0; ties count half."""
+    """Copies give 1, new images of the same kind 0.5, images of another kind 0; ties count half."""
     rng = np.random.default_rng(3)
     train, holdout, new = (unit(rng.normal(size=(n, 16)) + 4 * np.eye(16)[0]) for n in (200, 400, 4000))
     assert memorisation(train[:5], train, holdout).tolist() == [1.0] * 5
@@ -72,7 +72,7 @@ def test_memorisation() -> None:
 
 @pytest.mark.parametrize(("taught", "held"), [(217, 23), (20, 20), (10, 100)])
 def test_memorisation_sees_copies_whatever_the_split(taught: int, held: int) -> None:
-    """Half the drawn pictures are copies: A is 0.75 on average, however many pictures are held out."""
+    """Half the generated images are copies: A is 0.75 on average, however many images are held out."""
     rng, found = np.random.default_rng(4), []
     for _ in range(60):
         train, holdout, new = (unit(rng.normal(size=(n, 6))) for n in (taught, held, 8))

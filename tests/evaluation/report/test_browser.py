@@ -18,7 +18,7 @@ WIDTHS = {"desktop": 1280, "phone": 390}
 @pytest.fixture
 def page(world: World, tmp_path: Path) -> Iterator[Page]:
     """The report of a LoRA that learned, opened on a desktop."""
-    world.draw(learned)
+    world.generate(learned)
     world.evaluate()
     with browsing(tmp_path / "browser") as made:
         made.look(WIDTHS["desktop"], 900)
@@ -35,14 +35,14 @@ def test_it_opens_without_an_error_and_asks_for_nothing(page: Page) -> None:
     assert "the date of this file" in page.run("document.querySelector('#time').textContent")
 
 
-def test_the_verdict_and_the_picture_come_first(page: Page) -> None:
+def test_the_verdict_and_the_image_come_first(page: Page) -> None:
     """Above the fold on a desktop: the headline, and the beginning of base beside LoRA."""
     places = page.run("['h1', '.hero img', '#claims'].map(s => document.querySelector(s).getBoundingClientRect().top)")
     assert places == sorted(places)
     assert places[1] < 900
 
 
-def test_a_click_enlarges_a_picture_and_another_closes_it(page: Page) -> None:
+def test_a_click_enlarges_a_image_and_another_closes_it(page: Page) -> None:
     assert page.run("document.querySelector('dialog').open") is False
     page.click("#galleries .zoom")
     assert page.run("document.querySelector('dialog').open") is True

@@ -10,7 +10,7 @@ from tests.support.world import World, learned, untrained
 
 
 class Page(HTMLParser):
-    """Addresses of a page, and how many of its pictures have no alternative text."""
+    """Addresses of a page, and how many of its images have no alternative text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def html(world: World) -> str:
-    world.draw(learned)
+    world.generate(learned)
     world.evaluate()
     return (world.out / "report.html").read_text(encoding="utf-8")
 
@@ -39,7 +39,7 @@ def test_the_page_loads_nothing_from_elsewhere(html: str) -> None:
     assert any(a.startswith("data:image/") for a in page.addresses)
 
 
-def test_every_picture_has_words(html: str) -> None:
+def test_every_image_has_words(html: str) -> None:
     assert Page(html).without_alt == 0
 
 
@@ -73,7 +73,7 @@ def test_the_same_run_writes_the_same_bytes(html: str, world: World) -> None:
 
 
 def test_a_lora_that_learned_nothing_claims_nothing(world: World) -> None:
-    world.draw(untrained, effect=0.0)
+    world.generate(untrained, effect=0.0)
     world.evaluate()
     claims = json.loads((world.out / "claims.json").read_text())
     assert not [c["id"] for c in claims if c["id"] in {"style", "trigger", "scale"} and c["verdict"] == "shown"]
@@ -81,7 +81,7 @@ def test_a_lora_that_learned_nothing_claims_nothing(world: World) -> None:
 
 
 def test_text_from_captions_cannot_break_out(world: World) -> None:
-    world.draw(learned)
+    world.generate(learned)
     record = json.loads((world.train / "record.json").read_text())
     record["base"]["model"] = '<script>alert("x")</script>'
     (world.train / "record.json").write_text(json.dumps(record))
@@ -91,8 +91,8 @@ def test_text_from_captions_cannot_break_out(world: World) -> None:
 
 
 def test_the_dataset_section_tells_what_changed_since_the_champions_version(world: World) -> None:
-    """The champion's scores remember its dataset: added and re-captioned pictures and drift are named."""
-    world.draw(learned)
+    """The champion's scores remember its dataset: added and re-captioned images and drift are named."""
+    world.generate(learned)
     world.evaluate()
     assert "There is no earlier version to compare with" in (world.out / "report.html").read_text()
     champion = json.loads((world.out / "scores.json").read_text())

@@ -140,12 +140,12 @@ def test_a_rollback_does_not_wait_for_dvcs_remote(
 def test_somebody_is_told_of_a_rollback_that_cannot_be_sent(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is committed, so another champion reigns here."""
     two_champions(clone, monkeypatch)
-    told = MagicMock()
-    monkeypatch.setattr(notify, "told", told)
+    notified = MagicMock()
+    monkeypatch.setattr(notify, "notify", notified)
     clone.git("remote", "set-url", "origin", "../nowhere.git")
     with pytest.raises(CommandFailedError, match=r"rolled back to v1\.0\.0, not sent: git push"):
         rollback("too dark")
-    told.assert_called_once_with("rolled back", "v2.0.0 goes, v1.0.0 is back: too dark")
+    notified.assert_called_once_with("rolled back", "v2.0.0 goes, v1.0.0 is back: too dark")
 
 
 def test_without_a_decision_nothing_is_sent(clone: Clone) -> None:

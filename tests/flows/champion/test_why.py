@@ -24,7 +24,7 @@ STAGES = {
 }
 
 
-def test_what_is_drawn_from_is_a_reason_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_generated_from_is_a_reason_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders by number and size, files by content; what a stage makes, and code, are other reasons."""
     monkeypatch.chdir(tmp_path)
     for name in ("faces/one.png", "people/one.png", "second.safetensors"):

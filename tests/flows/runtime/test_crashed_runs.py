@@ -54,8 +54,8 @@ def test_somebody_is_told_of_every_run_that_died(
         monkeypatch.setenv(notify.SETTING, address)
         assert sorted(mark_orphans(tmp_path)) == ["dead", "marked"]
         assert mark_orphans(tmp_path) == []
-    told = [{"event": "failed", "text": f"anime-lora failed: {name}: {MESSAGE}"} for name in ("dead", "marked")]
-    assert sorted(heard, key=lambda one: str(one["text"])) == told
+    posted = [{"event": "failed", "text": f"anime-lora failed: {name}: {MESSAGE}"} for name in ("dead", "marked")]
+    assert sorted(heard, key=lambda one: str(one["text"])) == posted
     states = [client.read_flow_run(run.id).state for run in (dead, marked)]
     assert [state is not None and state.is_crashed() for state in states] == [True, True]
 

@@ -1,4 +1,4 @@
-"""Stands in for `anime_lora/sampling/stage.py`: says which suite and which LoRA, and draws nothing."""
+"""Stands in for `anime_lora/sampling/stage.py`: says which suite and which LoRA, generates nothing."""
 
 from pathlib import Path
 from typing import Any
