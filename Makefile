@@ -13,7 +13,7 @@ ui: $(VENV)/.run  ## Prefect's pages on this machine
 	@$(BIN)/python -m flows ui
 
 test: $(VENV)/.dev  ## the quick tests
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev  ## every test, also the ones that take minutes
 	@$(BIN)/python -m pytest -q -m ''
