@@ -110,9 +110,10 @@ def plan() -> None:
 @app.command()
 def inspect(file: Annotated[Path, typer.Argument(help="a LoRA file, ours or another's")]) -> None:
     """Show what a LoRA file holds and says about itself."""
+    from anime_lora.lora.inspect import describe
     from anime_lora.lora.inspect import inspect as run
 
-    _table(run(file))
+    _table(describe(run(file)))
 
 
 @app.command("check-adapter")

@@ -14,9 +14,9 @@ from huggingface_hub import constants, snapshot_download
 from transformers.utils import logging as transformers_logging
 
 from anime_lora.config.section import Base
+from anime_lora.diffusion.tensor_file import read_header
 from anime_lora.errors import AdapterError, BaseModelError
 from anime_lora.files import sha256_file
-from anime_lora.tensor_file import read_header
 
 PICKLED = {".ckpt", ".bin", ".pt", ".pth", ".pkl"}
 GONE = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}

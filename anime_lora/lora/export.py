@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anime_lora.config.train import Train
+from anime_lora.diffusion.tensor_file import serialize
 from anime_lora.errors import AdapterError
 from anime_lora.files import write_bytes
 from anime_lora.lora import adapter as lora
 from anime_lora.lora.formats import kohya
-from anime_lora.tensor_file import serialized
 
 DIFFUSERS = "pytorch_lora_weights.safetensors"
 HASHES = {"sshs_model_hash": "", "modelspec.hash_sha256": "0x"}
@@ -42,7 +42,7 @@ def write_diffusers(
     metadata |= {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(described, sort_keys=True)}
     named = {_diffusers_name(name): value for name, value in adapter.items()}
     path = folder / DIFFUSERS
-    write_bytes(path, serialized(named, metadata, HASHES))
+    write_bytes(path, serialize(named, metadata, HASHES))
     return path
 
 
@@ -69,7 +69,7 @@ def write_kohya(path: Path, adapter: dict[str, Tensor], settings: Train, metadat
     for name, value in adapter.items():
         if not value.to(torch.float16).isfinite().all():
             raise AdapterError(f"{name} is not finite in fp16: training has diverged; lower train.learning_rate")
-    write_bytes(path, serialized(kohya.tensors(adapter, settings.alpha, settings.rslora), metadata, HASHES))
+    write_bytes(path, serialize(kohya.tensors(adapter, settings.alpha, settings.rslora), metadata, HASHES))
     _prove(adapter, settings, path.name, loaded_by_webui(path, list(expected(adapter, settings))))
     return path
 

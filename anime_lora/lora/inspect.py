@@ -4,26 +4,51 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 
+from anime_lora.diffusion.tensor_file import Header, data_hash, read_header
 from anime_lora.errors import AdapterError
-from anime_lora.lora.formats.lycoris import Module, modules
-from anime_lora.tensor_file import data_hash, read_header
+from anime_lora.lora.formats.lycoris import AdaptedModule, adapted_modules
 
-SHOWN_TAGS = 20
+LISTED_TAGS = 20
 LONG = 200
-"""A longer metadata value is shown by its length: thumbnails, whole tag tables."""
-
-Rows = list[tuple[str, str]]
+"""A longer metadata value is printed as its start and its length: thumbnails, whole tag tables."""
 
 
-def inspect(path: Path) -> Rows:
-    """Rows of (what, value): format, modules by part, ranks, alphas, size of the change, hashes, then all metadata.
+@dataclass(frozen=True)
+class LoraFile:
+    """One LoRA file; `ranks` and `norms` are in the order of `modules`."""
+
+    path: Path
+    size: int
+    """Bytes."""
+    dtypes: tuple[str, ...]
+    """Of every tensor, as safetensors names them."""
+    modules: tuple[AdaptedModule, ...]
+    ranks: tuple[int | None, ...]
+    """None where the change is stored whole."""
+    alphas: tuple[float, ...]
+    """Those that the file states, empty where it states none: readers then take alpha = rank."""
+    dora: bool
+    other_tensors: tuple[str, ...]
+    """Names of tensors that belong to no adapted module, e.g. of an embedding."""
+    norms: tuple[float, ...]
+    """Product of the factors' Frobenius norms: 0 changes nothing. Of a Kronecker product it is the norm of ΔW itself,
+    of low-rank factors an upper bound of it."""
+    not_finite: tuple[str, ...]
+    """Paths of modules that hold NaN or infinity."""
+    data_sha256: str
+    """Hex sha256 of everything after the header."""
+    metadata: dict[str, str]
+
+
+def inspect(path: Path) -> LoraFile:
+    """Read a LoRA file of any known format.
 
     Raises:
         AdapterError: the file is not there, no safetensors, or holds no LoRA this reads.
@@ -31,32 +56,40 @@ def inspect(path: Path) -> Rows:
     if not path.is_file():
         raise AdapterError(f"{path} is not a file")
     header = read_header(path)
-    said: dict[str, str] = header.pop("__metadata__", None) or {}
-    _opened(path)
-    found, others = modules(header)
-    if not found:
-        raise AdapterError(f"{path} holds no LoRA this reads (a full model is none): it has {next(iter(header), None)}")
-    halves = [module for module in found if module.missing()]
-    if halves:
-        half, lacking = halves[0], str(halves[0].missing()).lstrip(".")
-        raise AdapterError(f"{path}: {half.path}{half.endings[0]} has no {lacking} ({len(halves)} such modules)")
-    paths = [module.path for module in found]
-    return [
-        ("file format", _counted(module.family.name for module in found)),
-        ("size", f"{path.stat().st_size / 2**20:.2f} MiB, {_counted(entry['dtype'] for entry in header.values())}"),
-        ("modules", f"{len(found)}: {_counted(map(_part, paths))}"),
-        ("rank", _counted(_rank(module, header) for module in found)),
-        ("alpha", _alphas(path, said, paths, header)),
-        ("DoRA", "yes" if any("magnitude" in n or n.endswith("dora_scale") for n in header) else "no"),
-        *([("other tensors", f"{len(others)}, e.g. {others[0]}")] if others else []),
-        *_change(path, found),
-        *_hash(path, said),
-        *_metadata_rows(said),
-    ]
+    check_opens(path)
+    modules, others = adapted_modules(header.tensors)
+    if not modules:
+        first = next(iter(header.tensors), None)
+        raise AdapterError(f"{path} holds no LoRA this reads (a full model is none): it has {first}")
+    incomplete = [(module, missing) for module in modules if (missing := module.missing_ending()) is not None]
+    if incomplete:
+        module, missing = incomplete[0]
+        raise AdapterError(
+            f"{path}: {module.path}{module.endings[0]} has no {missing.lstrip('.')} ({len(incomplete)} such modules)"
+        )
+    norms, finite = _norms(path, modules)
+    return LoraFile(
+        path=path,
+        size=path.stat().st_size,
+        dtypes=tuple(entry.dtype for entry in header.tensors.values()),
+        modules=tuple(modules),
+        ranks=tuple(_rank(module, header) for module in modules),
+        alphas=_alphas(path, modules, header),
+        dora=any("magnitude" in name or name.endswith("dora_scale") for name in header.tensors),
+        other_tensors=tuple(others),
+        norms=norms,
+        not_finite=tuple(module.path for module, whole in zip(modules, finite, strict=True) if not whole),
+        data_sha256=data_hash(path),
+        metadata=header.metadata,
+    )
 
 
-def _opened(path: Path) -> None:
-    """Refuse what the library itself does not read: names, types or places that do not fit the data."""
+def check_opens(path: Path) -> None:
+    """Check that safetensors itself reads the file.
+
+    Raises:
+        AdapterError: it does not: names, dtypes or offsets do not fit the data.
+    """
     try:
         with safe_open(path, "pt"):
             pass
@@ -64,91 +97,110 @@ def _opened(path: Path) -> None:
         raise AdapterError(f"{path} cannot be read as safetensors: {error}") from error
 
 
-def _rank(module: Module, header: dict[str, Any]) -> str:
-    name = module.rank_name()
-    return "stored whole" if name is None else str((header[name]["shape"] or [1])[0])
+def _rank(module: AdaptedModule, header: Header) -> int | None:
+    name = module.rank_tensor()
+    return None if name is None else (header.tensors[name].shape or (1,))[0]
 
 
-def _counted(values: Any) -> str:
+def _alphas(path: Path, modules: list[AdaptedModule], header: Header) -> tuple[float, ...]:
+    """The alphas beside the factors, else those of PEFT's config in the metadata."""
+    names = [f"{module.path}.alpha" for module in modules if f"{module.path}.alpha" in header.tensors]
+    if names:
+        with safe_open(path, "pt") as file:
+            return tuple(value for name in names for value in file.get_tensor(name).flatten().tolist())
+    config = _json_object(header.metadata.get("lora_adapter_metadata", ""))
+    return tuple(
+        value for key, value in config.items() if key.endswith("lora_alpha") and isinstance(value, int | float)
+    )
+
+
+def _norms(path: Path, modules: list[AdaptedModule]) -> tuple[tuple[float, ...], list[bool]]:
+    """Each module's product of norms, and whether all of its factors are finite."""
+    norms, finite = [], []
+    with safe_open(path, "pt") as file:
+        for module in modules:
+            factors = [file.get_tensor(module.path + ending).float() for ending in module.endings]
+            norms.append(math.prod(float(factor.norm()) for factor in factors))
+            finite.append(all(bool(factor.isfinite().all()) for factor in factors))
+    return tuple(norms), finite
+
+
+def _json_object(value: str) -> dict[str, Any]:
+    """A metadata value that should hold a JSON object; empty when it does not."""
+    try:
+        content = json.loads(value)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def describe(file: LoraFile) -> list[tuple[str, str]]:
+    """Rows of (what, value) to print: format, modules by part, ranks, alphas, size of the change, hashes, metadata."""
+    others = file.other_tensors
+    alphas = _counted(f"{alpha:g}" for alpha in file.alphas)
+    return [
+        ("file format", _counted(module.family.name for module in file.modules)),
+        ("size", f"{file.size / 2**20:.2f} MiB, {_counted(file.dtypes)}"),
+        ("modules", f"{len(file.modules)}: {_counted(_part(module.path) for module in file.modules)}"),
+        ("rank", _counted("stored whole" if rank is None else str(rank) for rank in file.ranks)),
+        ("alpha", alphas or "not in the file: a reader takes alpha = rank"),
+        ("DoRA", "yes" if file.dora else "no"),
+        *([("other tensors", f"{len(others)}, e.g. {others[0]}")] if others else []),
+        *_change_rows(file),
+        *_hash_rows(file),
+        *_metadata_rows(file.metadata),
+    ]
+
+
+def _counted(values: Iterable[str]) -> str:
     """`16 (190 times), 8 (2 times)`, or only the value when there is one."""
-    counts = Counter(map(str, values)).most_common()
+    counts = Counter(values).most_common()
     return counts[0][0] if len(counts) == 1 else ", ".join(f"{value} ({count} times)" for value, count in counts)
 
 
-def _part(name: str) -> str:
-    if re.match(r"(lora_te|text_encoder)", name):
+def _part(path: str) -> str:
+    if re.match(r"(lora_te|text_encoder)", path):
         return "text encoder"
-    kinds = {r"attn1": "self-attention", r"attn2": "cross-attention", r"[._]ff[._]": "feed-forward"}
-    return next((kind for pattern, kind in kinds.items() if re.search(pattern, name)), "convolution and other")
+    parts = {r"attn1": "self-attention", r"attn2": "cross-attention", r"[._]ff[._]": "feed-forward"}
+    return next((part for pattern, part in parts.items() if re.search(pattern, path)), "convolution and other")
 
 
-def _alphas(path: Path, said: dict[str, str], modules: list[str], header: dict[str, Any]) -> str:
-    names = [f"{module}.alpha" for module in modules if f"{module}.alpha" in header]
-    if names:
-        with safe_open(path, "pt") as file:
-            return _counted(f"{value:g}" for name in names for value in file.get_tensor(name).flatten().tolist())
-    config = next((_json(said[key]) for key in ("lora_adapter_metadata",) if key in said), None)
-    found = [
-        value for key, value in (config or {}).items() if key.endswith("lora_alpha") and isinstance(value, int | float)
-    ]
-    return _counted(f"{value:g}" for value in found) if found else "not in the file: a reader takes alpha = rank"
-
-
-def _change(path: Path, found: list[Module]) -> Iterator[tuple[str, str]]:
-    """How much the factors hold, the product of their norms per module, and what is wrong with them."""
-    norms, broken = [], []
-    with safe_open(path, "pt") as file:
-        for module in found:
-            factors = [file.get_tensor(module.path + ending).float() for ending in module.endings]
-            norms.append(math.prod(float(factor.norm()) for factor in factors))
-            if not all(torch.isfinite(factor).all() for factor in factors):
-                broken.append(module.path)
-    still = sum(norm == 0 for norm in norms)
-    middle = sorted(norms)[len(norms) // 2]
+def _change_rows(file: LoraFile) -> Iterator[tuple[str, str]]:
+    norms = sorted(file.norms)
     yield (
         "change",
-        f"product of the factors' norms per module: median {middle:.3g}, largest {max(norms):.3g}; "
-        f"{still} modules change nothing",
+        f"product of the factors' norms per module: median {norms[len(norms) // 2]:.3g}, largest {max(norms):.3g}; "
+        f"{norms.count(0)} modules change nothing",
     )
-    if broken:
-        yield "broken", f"{len(broken)} modules hold NaN or infinity, e.g. {broken[0]}"
+    if file.not_finite:
+        yield "broken", f"{len(file.not_finite)} modules hold NaN or infinity, e.g. {file.not_finite[0]}"
 
 
-def _hash(path: Path, said: dict[str, str]) -> Iterator[tuple[str, str]]:
-    found = data_hash(path)
-    claimed = said.get("sshs_model_hash")
-    verdict = (
-        "" if claimed is None else (", as the file says" if claimed == found else f", but the file says {claimed}")
-    )
-    yield "sha256 of the weights", found + verdict
-    yield "AutoV2 of the weights", found[:10]
+def _hash_rows(file: LoraFile) -> Iterator[tuple[str, str]]:
+    stated, comparison = file.metadata.get("sshs_model_hash"), ""
+    if stated is not None:
+        comparison = ", as the file says" if stated == file.data_sha256 else f", but the file says {stated}"
+    yield "sha256 of the weights", file.data_sha256 + comparison
+    yield "AutoV2 of the weights", file.data_sha256[:10]
 
 
-def _metadata_rows(said: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _metadata_rows(metadata: dict[str, str]) -> Iterator[tuple[str, str]]:
     """The metadata, sorted; tags by frequency, long values by their length."""
-    for key, value in sorted(said.items()):
+    for key, value in sorted(metadata.items()):
         if key == "ss_tag_frequency":
             yield key, _tags(value)
         elif len(value) > LONG:
             yield key, f"{value[:40]}… ({len(value)} characters)"
         else:
             yield key, value
-    if not said:
+    if not metadata:
         yield "metadata", "none"
 
 
 def _tags(value: str) -> str:
     counts: Counter[str] = Counter()
-    folders = [folder for folder in (_json(value) or {}).values() if isinstance(folder, dict)]
-    for folder in folders:
-        counts.update({tag: count for tag, count in folder.items() if isinstance(count, int)})
-    more = f" and {len(counts) - SHOWN_TAGS} more" if len(counts) > SHOWN_TAGS else ""
-    return ", ".join(f"{tag} {count}" for tag, count in counts.most_common(SHOWN_TAGS)) + more
-
-
-def _json(value: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(value)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+    for folder in _json_object(value).values():
+        if isinstance(folder, dict):
+            counts.update({tag: count for tag, count in folder.items() if isinstance(count, int)})
+    more = f" and {len(counts) - LISTED_TAGS} more" if len(counts) > LISTED_TAGS else ""
+    return ", ".join(f"{tag} {count}" for tag, count in counts.most_common(LISTED_TAGS)) + more

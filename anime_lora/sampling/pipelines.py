@@ -14,9 +14,9 @@ from diffusers.utils import logging as diffusers_logging
 
 from anime_lora.config.section import Base, Compute
 from anime_lora.diffusion.base_model import configs_hash, load_pipeline, locate, weights_hash
+from anime_lora.diffusion.tensor_file import read_header
 from anime_lora.errors import AdapterError
 from anime_lora.files import sha256_file
-from anime_lora.tensor_file import read_header
 
 STYLE, SECOND = "style", "second"
 PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction"}
@@ -63,7 +63,7 @@ class Pipelines:
 
     def _predict_as(self, file: Path) -> None:
         """Read the UNet's output as the LoRA in `file` was trained to; the base's scheduler may be silent about it."""
-        prediction = (read_header(file).get("__metadata__") or {}).get("modelspec.prediction_type", "")
+        prediction = read_header(file).metadata.get("modelspec.prediction_type", "")
         wanted = PREDICTIONS.get(prediction)
         if wanted is None or wanted == self.text.scheduler.config.prediction_type:
             return

@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from anime_lora.diffusion.tensor_file import hash_tensors, read_header, serialize
 from anime_lora.errors import DatasetError, TrainingError
 from anime_lora.files import write_bytes
 from anime_lora.progress import track
-from anime_lora.tensor_file import body, read_header, serialized
 from anime_lora.training.images import TrainingImage
 
 Posterior = tuple[Tensor, Tensor]
@@ -93,7 +93,7 @@ class Latents:
 
     @staticmethod
     def _write(path: Path, posterior: Posterior) -> None:
-        write_bytes(path, serialized({"mean": posterior[0], "logvar": posterior[1]}, {}, {"sha256": ""}))
+        write_bytes(path, serialize({"mean": posterior[0], "logvar": posterior[1]}, {}, {"sha256": ""}))
 
     def get(self, image: TrainingImage, flip: bool = False) -> Posterior:
         """The posterior of one image, from memory, disk or, when its file is not what was written, encoded again."""
@@ -104,7 +104,7 @@ class Latents:
         try:
             loaded = load_file(path)
             found = loaded["mean"], loaded["logvar"]
-            if read_header(path)["__metadata__"]["sha256"] != hashlib.sha256(body(loaded)[1]).hexdigest():
+            if read_header(path).metadata["sha256"] != hash_tensors(loaded):
                 raise ValueError("not what was written")
         except Exception:  # safetensors raises its own, KeyError or OSError: whichever, the cure is the same
             found = self._encode(image, flip)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anime_lora.diffusion.tensor_file import serialize
 from anime_lora.errors import TrainingError
 from anime_lora.files import sha256_file, write_bytes
-from anime_lora.tensor_file import serialized
 from anime_lora.training import heldout, preview, style
 from anime_lora.training.checkpoint import sync_folder
 from anime_lora.training.images import TrainingImage, of_split
@@ -68,7 +68,7 @@ def validate(run: Run, state: State, stop: Stop) -> None:
         refuse_broken_base(run, row)
         generated: list[Tensor] = []
         if run.accelerator.is_main_process:
-            write_bytes(adapter_file(run.folder, epoch), serialized(run.adapter(), {}))
+            write_bytes(adapter_file(run.folder, epoch), serialize(run.adapter(), {}))
             generated = preview.generate_strip(run, strip_file(run.folder, epoch), stop, trained=epoch > 0)
         row["style"] = style_distance(run, generated)
     run.accelerator.wait_for_everyone()

@@ -10,11 +10,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
+from anime_lora.diffusion.tensor_file import read_header
 from anime_lora.errors import AdapterError
 from anime_lora.lora import adapter as lora
 from anime_lora.lora import export
 from anime_lora.lora.formats import kohya
-from anime_lora.tensor_file import read_header
 
 CASES = [
     {"target": "attn", "rank": 4, "alpha": 8.0},
@@ -45,7 +45,7 @@ def test_both_files_read_back_equal(make: Callable, tmp_path: Path, changes: dic
     run = make(**changes)
     adapter = filled(run)
     first, second = export.export(run.pipe, adapter, run.settings, (tmp_path, "n.safetensors"), {"a": "b"})
-    assert read_header(second)["__metadata__"]["a"] == "b"
+    assert read_header(second).metadata["a"] == "b"
     assert list(load_file(first)) != []
     assert run.pipe.unet.active_adapters() == ["default"]
 
@@ -85,7 +85,7 @@ def test_alpha_stands_in_the_metadata(make: Callable, tmp_path: Path) -> None:
     """Without it diffusers would load rank 4, alpha 8 (scale 2) at scale 1."""
     run = make(rank=4, alpha=8.0)
     path = export.write_diffusers(tmp_path, run.pipe, filled(run), {})
-    described = json.loads(read_header(path)["__metadata__"]["lora_adapter_metadata"])
+    described = json.loads(read_header(path).metadata["lora_adapter_metadata"])
     assert described["unet.lora_alpha"] == 8.0
     assert described["unet.r"] == 4
 

@@ -10,18 +10,18 @@ import torch
 from safetensors.torch import save_file
 
 from anime_lora.errors import AdapterError
-from anime_lora.lora.inspect import inspect
+from anime_lora.lora.inspect import describe, inspect
 
 
 def test_our_two_files_say_rank_alpha_and_lineage(stage: Callable) -> None:
     folder = stage(rank=2, alpha=6.0)
-    kohya = dict(inspect(folder / "t_c.safetensors"))
+    kohya = dict(describe(inspect(folder / "t_c.safetensors")))
     assert kohya["file format"].startswith("kohya")
     assert (kohya["rank"], kohya["alpha"], kohya["DoRA"]) == ("2", "6", "no")
     assert kohya["sha256 of the weights"].endswith(", as the file says")
     assert kohya["ss_network_alpha"] == "6.0"
     assert "square 6" in kohya["ss_tag_frequency"]
-    plain = dict(inspect(folder / "pytorch_lora_weights.safetensors"))
+    plain = dict(describe(inspect(folder / "pytorch_lora_weights.safetensors")))
     assert plain["file format"].startswith("diffusers")
     assert (plain["rank"], plain["alpha"]) == ("2", "6")
     assert plain["modules"] == kohya["modules"]
@@ -31,7 +31,7 @@ def test_a_foreign_file_without_metadata_is_read_too(tmp_path: Path) -> None:
     name = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
     weights = {f"{name}.lora_down.weight": torch.ones(4, 8), f"{name}.lora_up.weight": torch.zeros(8, 4)}
     save_file(weights, tmp_path / "foreign.safetensors")
-    rows = dict(inspect(tmp_path / "foreign.safetensors"))
+    rows = dict(describe(inspect(tmp_path / "foreign.safetensors")))
     assert rows["modules"] == "1: text encoder"
     assert rows["alpha"].startswith("not in the file")
     assert "1 modules change nothing" in rows["change"]
@@ -42,7 +42,7 @@ def test_a_wrong_hash_and_a_nan_are_named(tmp_path: Path) -> None:
     weights = {"a.lora_A.weight": torch.full((2, 4), float("nan")), "a.lora_B.weight": torch.zeros(4, 2)}
     tags = json.dumps({"x": {"blue hair": 3, "girl": 5}})
     save_file(weights, tmp_path / "a.safetensors", {"sshs_model_hash": "0" * 64, "ss_tag_frequency": tags})
-    rows = dict(inspect(tmp_path / "a.safetensors"))
+    rows = dict(describe(inspect(tmp_path / "a.safetensors")))
     assert "but the file says 000" in rows["sha256 of the weights"]
     assert rows["broken"].startswith("1 modules hold NaN")
     assert rows["ss_tag_frequency"] == "girl 5, blue hair 3"
@@ -127,7 +127,7 @@ def test_foreign_kinds_are_shown(tmp_path: Path, name: str) -> None:
     """LoCon, LoHa, LoKr, whole differences, diffusers old and new: kind, rank, alpha and size, whoever made it."""
     tensors, says = FOREIGN[name]
     save_file(tensors, tmp_path / "x.safetensors")
-    rows = dict(inspect(tmp_path / "x.safetensors"))
+    rows = dict(describe(inspect(tmp_path / "x.safetensors")))
     assert says.items() <= rows.items()
     assert "0 modules change nothing" in rows["change"]
 
@@ -135,7 +135,7 @@ def test_foreign_kinds_are_shown(tmp_path: Path, name: str) -> None:
 def test_the_change_of_a_kronecker_product_is_exact(tmp_path: Path) -> None:
     """The norm of a Kronecker product is the product of the norms: 2·3 for squares of ones of sides 2 and 3."""
     save_file({f"{LINEAR}.lokr_w1": ones(2, 2), f"{LINEAR}.lokr_w2": ones(3, 3)}, tmp_path / "x.safetensors")
-    assert "largest 6;" in dict(inspect(tmp_path / "x.safetensors"))["change"]
+    assert "largest 6;" in dict(describe(inspect(tmp_path / "x.safetensors")))["change"]
 
 
 @pytest.mark.parametrize("keep", [0.02, 0.5, 0.99])
@@ -165,7 +165,7 @@ METADATA = [
 @pytest.mark.parametrize("metadata", METADATA, ids=str)
 def test_odd_metadata_is_no_obstacle(tmp_path: Path, metadata: dict[str, str]) -> None:
     save_file({"a.lora_A.weight": ones(2, 4), "a.lora_B.weight": ones(4, 2)}, tmp_path / "x.safetensors", metadata)
-    rows = dict(inspect(tmp_path / "x.safetensors"))
+    rows = dict(describe(inspect(tmp_path / "x.safetensors")))
     assert rows["rank"] == "2"
     assert rows.get("ss_tag_frequency", "") in {"girl 2", ""}
 

@@ -1,4 +1,8 @@
-"""The kinds of adapter that people share, told apart by the names of their tensors."""
+"""The formats that people share adapters in, recognized by the names of their tensors: LoRA, LoHa, LoKr, full.
+
+LoHa, LoKr and full differences are LyCORIS's (https://github.com/KohakuBlueleaf/LyCORIS); the low-rank families stand
+here too, since a file's tensors have to be matched against all of them at once.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,11 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """One kind: a module's tensors are its path and one of the factors' endings."""
+    """One format: a module's tensors are its path and one of the factors' endings."""
 
     name: str
-    needed: tuple[tuple[str, ...], ...]
-    """One tuple per factor: the endings under which it may stand, whole or as its first low-rank part."""
+    factors: tuple[tuple[str, ...], ...]
+    """One tuple per factor that must be there: the endings under which it may stand, whole or as its first low-rank
+    part."""
     rank: tuple[str, ...]
     """Endings whose first dimension is the rank; none there: the change is stored whole."""
     optional: tuple[str, ...] = ()
@@ -19,11 +24,11 @@ class Family:
     @property
     def endings(self) -> tuple[str, ...]:
         """Every ending that belongs to a module."""
-        return tuple(ending for factor in self.needed for ending in factor) + self.optional
+        return tuple(ending for factor in self.factors for ending in factor) + self.optional
 
 
-def _low_rank(name: str, down: str, up: str, *more: str) -> Family:
-    return Family(name, ((down,), (up,)), (down,), more)
+def _low_rank(name: str, down: str, up: str, *optional: str) -> Family:
+    return Family(name, ((down,), (up,)), (down,), optional)
 
 
 FAMILIES = (
@@ -44,42 +49,42 @@ FAMILIES = (
     ),
     Family("LyCORIS full difference", ((".diff",),), (), (".diff_b",)),
 )
-BESIDE = (".alpha", ".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight")
-"""Endings of what stands beside the factors, in every kind."""
+SCALARS_AND_LENGTHS = (".alpha", ".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight")
+"""Endings of tensors that stand beside the factors in every family."""
 
 
 @dataclass(frozen=True)
-class Module:
-    """One adapted module of a file: its path, its kind and the endings of the factors that are there."""
+class AdaptedModule:
+    """One adapted module of a file: its path, its format and the endings of the factors that are there."""
 
     path: str
     family: Family
     endings: tuple[str, ...]
 
-    def missing(self) -> str | None:
-        """The ending of a factor that the module lacks."""
-        lacking = (factor[0] for factor in self.family.needed if not set(factor) & set(self.endings))
-        return next(lacking, None)
+    def missing_ending(self) -> str | None:
+        """The ending of a factor that the module lacks; None when it is complete."""
+        missing = (factor[0] for factor in self.family.factors if not set(factor) & set(self.endings))
+        return next(missing, None)
 
-    def rank_name(self) -> str | None:
+    def rank_tensor(self) -> str | None:
         """The tensor whose first dimension is the rank; None where the change is stored whole."""
         return next((self.path + ending for ending in self.family.rank if ending in self.endings), None)
 
 
-def modules(names: Iterable[str]) -> tuple[list[Module], list[str]]:
+def adapted_modules(names: Iterable[str]) -> tuple[list[AdaptedModule], list[str]]:
     """The adapted modules among a file's tensors, sorted by path, and the names of tensors that belong to none."""
-    found: dict[tuple[str, Family], list[str]] = {}
+    endings: dict[tuple[str, Family], list[str]] = {}
     others = []
     for name in names:
-        match = _ending(name)
+        match = _family_and_ending(name)
         if match is not None:
             family, ending = match
-            found.setdefault((name.removesuffix(ending), family), []).append(ending)
-        elif not name.endswith(BESIDE):
+            endings.setdefault((name.removesuffix(ending), family), []).append(ending)
+        elif not name.endswith(SCALARS_AND_LENGTHS):
             others.append(name)
-    made = [Module(path, family, tuple(sorted(endings))) for (path, family), endings in found.items()]
-    return sorted(made, key=lambda module: module.path), sorted(others)
+    modules = [AdaptedModule(path, family, tuple(sorted(ends))) for (path, family), ends in endings.items()]
+    return sorted(modules, key=lambda module: module.path), sorted(others)
 
 
-def _ending(name: str) -> tuple[Family, str] | None:
+def _family_and_ending(name: str) -> tuple[Family, str] | None:
     return next(((family, end) for family in FAMILIES for end in family.endings if name.endswith(end)), None)

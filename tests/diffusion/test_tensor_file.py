@@ -8,8 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from anime_lora.diffusion.tensor_file import data_hash, read_header, serialize
 from anime_lora.errors import AdapterError
-from anime_lora.tensor_file import data_hash, read_header, serialized
 
 TENSORS = {"b": torch.arange(3).half(), "a": torch.randn(2, 3), "z": torch.tensor(4.0)}
 
@@ -17,7 +17,7 @@ TENSORS = {"b": torch.arange(3).half(), "a": torch.randn(2, 3), "z": torch.tenso
 def test_safetensors_reads_what_we_write(tmp_path: Path) -> None:
     """The library reads names, shapes, types, values and metadata back."""
     path = tmp_path / "x.safetensors"
-    path.write_bytes(serialized(TENSORS, {"k": "ä", "j": "1"}))
+    path.write_bytes(serialize(TENSORS, {"k": "ä", "j": "1"}))
     found = load_file(path)
     assert found.keys() == TENSORS.keys()
     for name, value in TENSORS.items():
@@ -30,21 +30,21 @@ def test_safetensors_reads_what_we_write(tmp_path: Path) -> None:
 def test_order_of_input_does_not_matter() -> None:
     """Other orders of tensors and metadata give the same bytes."""
     turned = dict(reversed(TENSORS.items()))
-    assert serialized(TENSORS, {"a": "1", "b": "2"}) == serialized(turned, {"b": "2", "a": "1"})
+    assert serialize(TENSORS, {"a": "1", "b": "2"}) == serialize(turned, {"b": "2", "a": "1"})
 
 
 def test_hash_is_of_the_bytes_after_the_header(tmp_path: Path) -> None:
     """The hash in the metadata is sha256 of the data alone, with its prefix."""
     path = tmp_path / "x.safetensors"
-    path.write_bytes(serialized(TENSORS, {}, {"sshs_model_hash": "", "modelspec.hash_sha256": "0x"}))
+    path.write_bytes(serialize(TENSORS, {}, {"sshs_model_hash": "", "modelspec.hash_sha256": "0x"}))
     content = path.read_bytes()
     wanted = hashlib.sha256(content[8 + int.from_bytes(content[:8], "little") :]).hexdigest()
     assert data_hash(path) == wanted
-    found = read_header(path)["__metadata__"]
+    found = read_header(path).metadata
     assert found == {"sshs_model_hash": wanted, "modelspec.hash_sha256": "0x" + wanted}
 
 
-@pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 64, serialized(TENSORS, {})[:-5]])
+@pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 64, serialize(TENSORS, {})[:-5]])
 def test_damaged_file_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
     """An empty, foreign or cut file is an AdapterError that names it."""
     path = tmp_path / "x.safetensors"
