@@ -17,7 +17,8 @@ from anime_lora.diffusion.base_model import configs_hash, locate, weights_hash
 from anime_lora.errors import AdapterError
 from anime_lora.files import fresh_folder, link_or_copy, refuse_foreign
 from anime_lora.lora.export import export, write_kohya
-from anime_lora.training import commit, measure, metadata, prior_preservation, processes, record, sanity_checks
+from anime_lora.lora.metadata import Lineage, TrainingFacts, current_commit, file_metadata, model_name
+from anime_lora.training import measure, prior_preservation, processes, record, sanity_checks
 from anime_lora.training.checkpoint import room_on_disk
 from anime_lora.training.images import TrainingImage, dataset_hash, of_split, read_images
 from anime_lora.training.loop import train_epochs
@@ -87,14 +88,14 @@ def identity(
         "params": settings.model_dump(exclude=NO_EFFECT),
         "concept": concept.model_dump(),
         "base": {
-            "model": metadata.model_name(base),
+            "model": model_name(base),
             "resolution": base.resolution,
             "weights_sha256": weights_hash(path),
             "configs_sha256": configs_hash(path),
         },
         "dataset": {"sha256": dataset_hash(images), **counts},
     }
-    made_by = commit.current()
+    made_by = current_commit()
     code = {"version": __version__, "commit": made_by.sha if made_by else None}
     return {**code, **known, "params_sha256": fingerprint(params=known["params"])}, fingerprint(**known)
 
@@ -144,19 +145,16 @@ def _cache_latents(run: Run, images: list[TrainingImage], folder: Path, stop: St
 
 def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: tuple[Concept, Base]) -> None:
     """Write everything the stage promises into `folder`."""
-    concept, base = names
     epoch, reason = choose(state.epochs)
     last = state.epochs[-1]["epoch"]
     name = f"{run.name}.safetensors"
-    lineage = metadata.lineage(facts)
 
-    def file_metadata(number: int) -> dict[str, str]:
-        described = metadata.describe(run, state, number, concept, base)
-        return {**described, **metadata.model_spec(run, concept, strip_file(run.folder, number)), **lineage}
+    def metadata(number: int) -> dict[str, str]:
+        return file_metadata(training_facts(run, state, number, names), lineage(facts), strip_file(run.folder, number))
 
     def written(number: int, target: Path, file: str) -> tuple[Path, Path]:
         adapter = load_file(adapter_file(run.folder, number))
-        return export(run.pipe, adapter, run.settings, (target, file), file_metadata(number))
+        return export(run.pipe, adapter, run.settings, (target, file), metadata(number))
 
     first, second = written(epoch, folder, name)
     last_fault = _fault("the last epoch", folder / "last", lambda: written(last, folder / "last", name))
@@ -165,7 +163,7 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     if run.settings.keep_epochs:
         for row in state.epochs[1:]:
             target = folder / "epochs" / f"epoch-{row['epoch']:02d}.safetensors"
-            adapter, about = load_file(adapter_file(run.folder, row["epoch"])), file_metadata(row["epoch"])
+            adapter, about = load_file(adapter_file(run.folder, row["epoch"])), metadata(row["epoch"])
             _fault(f"epoch {row['epoch']}", target, partial(write_kohya, target, adapter, run.settings, about))
     record.write_curves(folder, state)
     found = {
@@ -181,6 +179,33 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     made = record.write_record(folder, found, {"diffusers": first, "kohya": second})
     record.write_card(folder, made, strip_file(Path(), epoch).as_posix())
     print(f"published epoch {epoch}: {reason}", flush=True)
+
+
+def training_facts(run: Run, state: State, epoch: int, names: tuple[Concept, Base]) -> TrainingFacts:
+    """What the file of `epoch` says of the run."""
+    return TrainingFacts(
+        settings=run.settings,
+        concept=names[0],
+        base=names[1],
+        captions=[image.text for image in of_split(run.images, "train")],
+        prior_images=len(of_split(run.images, "prior")),
+        epoch=epoch,
+        steps=next(row["step"] for row in state.epochs if row["epoch"] == epoch),
+        total_steps=run.total_steps,
+        prediction_type=run.batches.prediction,
+        stable_diffusion_2=run.pipe.unet.config.cross_attention_dim == 1024,
+    )
+
+
+def lineage(facts: dict[str, Any]) -> Lineage:
+    """What the adapter was made from; `facts` as in the run's record."""
+    return Lineage(
+        version=facts["version"],
+        commit=facts["commit"],
+        dataset_sha256=facts["dataset"]["sha256"],
+        params_sha256=facts["params_sha256"],
+        base_sha256=facts["base"]["weights_sha256"],
+    )
 
 
 def _fault(what: str, target: Path, write: Callable[[], object]) -> str | None:

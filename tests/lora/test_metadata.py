@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from anime_lora.tensor_file import data_hash, read_header
-from anime_lora.training import commit
+from anime_lora.diffusion.tensor_file import data_hash, read_header
+from anime_lora.lora.metadata import current_commit
 
 KOHYA = [
     "v2",
@@ -79,7 +79,7 @@ def test_every_key_is_there_and_true(
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     sha = repository(tmp_path)
     out = stage(rank=2, alpha=6.0, epochs=1)
-    metadata = read_header(out / "t_c.safetensors")["__metadata__"]
+    metadata = read_header(out / "t_c.safetensors").metadata
     wanted = {f"ss_{n}" for n in KOHYA} | {f"modelspec.{n}" for n in MODEL_SPEC} | {f"anime_lora.{n}" for n in OURS}
     assert wanted | {"sshs_model_hash"} <= metadata.keys()
     assert all(isinstance(value, str) for value in metadata.values())
@@ -98,7 +98,7 @@ def test_every_published_file_tells_its_lineage(stage: Callable[..., Path]) -> N
     wanted = {f"modelspec.{n}" for n in MODEL_SPEC} - {"modelspec.date"}
     wanted |= {f"anime_lora.{n}" for n in OURS} - {"anime_lora.git_commit"} | {"sshs_model_hash"}
     for file in (out / "pytorch_lora_weights.safetensors", out / "epochs" / "epoch-01.safetensors"):
-        metadata = read_header(file)["__metadata__"]
+        metadata = read_header(file).metadata
         assert wanted <= metadata.keys()
         assert metadata["sshs_model_hash"] == data_hash(file)
     assert metadata["ss_network_alpha"] == "6.0"
@@ -108,7 +108,7 @@ def test_every_published_file_tells_its_lineage(stage: Callable[..., Path]) -> N
 
 def test_the_thumbnail_is_a_small_jpeg(stage: Callable[..., Path]) -> None:
     """A data URI of at most 256 px that is the published epoch's first sample."""
-    metadata = read_header(stage(epochs=1) / "t_c.safetensors")["__metadata__"]
+    metadata = read_header(stage(epochs=1) / "t_c.safetensors").metadata
     kind, data = metadata["modelspec.thumbnail"].split(",")
     assert kind == "data:image/jpeg;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
@@ -116,17 +116,5 @@ def test_the_thumbnail_is_a_small_jpeg(stage: Callable[..., Path]) -> None:
         assert image.size == (64, 64)
 
 
-def test_the_card_tells_lineage_choice_and_use(stage: Callable[..., Path]) -> None:
-    """Base, dataset, params and code by their hashes, the reason, every epoch, and how to load the file."""
-    out = stage()
-    card, record = (out / "README.md").read_text(), json.loads((out / "record.json").read_text())
-    for value in (
-        record["base"]["weights_sha256"], record["dataset"]["sha256"], record["params_sha256"], record["version"],
-        record["reason"], "load_lora_weights", "<lora:t_c:1>", "samples/epoch-0",
-    ):  # fmt: skip
-        assert value in card
-    assert card.count("\n| 0 | 0 |") == card.count("\n| 2 | 6 |") == 1
-
-
 def test_outside_a_repository_there_is_no_commit(tmp_path: Path) -> None:
-    assert commit.current(tmp_path) is None
+    assert current_commit(tmp_path) is None
