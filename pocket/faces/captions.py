@@ -1,8 +1,10 @@
-"""Words for pictures: captions in several phrasings, sidecar tags, and the texts of zero-shot classes."""
+"""Captions of a character in several phrasings, sidecar tags, and the texts of zero-shot classes."""
+
+from dataclasses import replace
 
 import numpy as np
 
-from pocket.faces.character import Character
+from pocket.faces.character import Character, sample_character
 
 DOMAIN_WORDS: dict[str, tuple[str, ...]] = {
     "photo": ("a photo", "photograph", "a photo portrait"),
@@ -25,6 +27,7 @@ FILLER = (
     "solo",
     "simple background",
 )
+FALSIFIABLE = ("hair_color", "eye_color", "expression", "background", "gender", "hair_length", "clothes")
 GENDER_WORDS = {"girl": ("girl", "a girl", "a woman", "female"), "boy": ("boy", "a boy", "a man", "male")}
 
 
@@ -46,16 +49,30 @@ def _facts(c: Character) -> list[str]:
 
 
 def caption(character: Character, domain: str, rng: np.random.Generator) -> str:
-    """One of many ways to say what is seen; attributes and the domain's word are left out at random."""
-    word = _one(DOMAIN_WORDS[domain], rng) if rng.random() < 0.85 else ""
+    """One of many ways to describe the image; attributes and the domain's word are left out at random."""
+    return phrase(character, _one(DOMAIN_WORDS[domain], rng) if rng.random() < 0.85 else "", rng)
+
+
+def phrase(character: Character, word: str, rng: np.random.Generator) -> str:
+    """`character` in a sentence or in tags, some facts left out; `word` names the domain or is empty."""
     if rng.random() < 0.5:
         return _sentence(character, word, rng)
-    facts = [fact for fact in _facts(character) if rng.random() < 0.7]
+    return listed([fact for fact in _facts(character) if rng.random() < 0.7], word, rng)
+
+
+def listed(facts: list[str], word: str, rng: np.random.Generator) -> str:
+    """Tags in a random order now and then, with fillers, `word` first or last."""
     if rng.random() < 0.3:
         rng.shuffle(facts)
     facts += [filler for filler in FILLER if rng.random() < 0.12]
     where = 0 if rng.random() < 0.5 else len(facts)
     return ", ".join([*facts[:where], *([word] if word else []), *facts[where:]]) or "portrait"
+
+
+def with_false_facts(character: Character, rng: np.random.Generator, share: float) -> Character:
+    """`character` with each fact that captions name taken from someone else with probability `share`."""
+    other = sample_character(int(rng.integers(900_000)))
+    return replace(character, **{name: getattr(other, name) for name in FALSIFIABLE if rng.random() < share})
 
 
 def _sentence(c: Character, word: str, rng: np.random.Generator) -> str:

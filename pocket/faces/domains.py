@@ -1,4 +1,4 @@
-"""Domains: the same character as SVG in eight manners, rasterised by resvg (its pixels are the same everywhere)."""
+"""A character rendered as SVG in one of eight domains or in any style; resvg's pixels are the same everywhere."""
 
 import io
 import math
@@ -7,31 +7,35 @@ import resvg_py
 from PIL import Image
 
 from pocket.faces import face, hair
-from pocket.faces.brush import Brush, Point, element, group, smooth
+from pocket.faces.brush import Brush, Point, element, group, mix, smooth, tone
 from pocket.faces.character import BACKGROUNDS, Character
-from pocket.faces.palette import mix, tone
-from pocket.faces.styles import BASE_DOMAINS, DOMAINS, STYLES
+from pocket.faces.styles import BASE_DOMAINS, DOMAINS, STYLES, Style
 
-__all__ = ["BASE_DOMAINS", "DOMAINS", "face_svg", "landmarks", "render"]
+__all__ = ["BASE_DOMAINS", "DOMAINS", "face_svg", "landmarks", "rasterise", "render"]
 
 SIDE = 512
 """Width and height of the rendering's own units."""
 
 
 def render(character: Character, domain: str, size: int) -> Image.Image:
-    """`character` as `domain` shows it: an RGB image of `size` × `size` pixels, same bytes for same arguments."""
-    png = resvg_py.svg_to_bytes(svg_string=face_svg(character, domain), width=size, height=size, skip_system_fonts=True)
-    with Image.open(io.BytesIO(bytes(png))) as image:
-        return image.convert("RGB")
-
-
-def face_svg(character: Character, domain: str) -> str:
-    """`character` as `domain` shows it, as an SVG document of 512 × 512 units.
+    """`character` as `domain` shows it: an RGB image of `size` × `size` pixels, same bytes for same arguments.
 
     Raises:
         KeyError: no such domain.
     """
-    brush = Brush(character, STYLES[domain])
+    return rasterise(face_svg(character, STYLES[domain]), size)
+
+
+def rasterise(svg: str, size: int) -> Image.Image:
+    """An SVG document as an RGB image of `size` × `size` pixels."""
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
+    with Image.open(io.BytesIO(bytes(png))) as image:
+        return image.convert("RGB")
+
+
+def face_svg(character: Character, style: Style) -> str:
+    """`character` in `style`, as an SVG document of 512 × 512 units."""
+    brush = Brush(character, style)
     body, backdrop = _figure(brush), _backdrop(brush)
     defs = "".join(dict.fromkeys(brush.defs))
     start = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}">'

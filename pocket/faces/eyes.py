@@ -1,7 +1,6 @@
 """Eyes, one manner per domain; each renders around (0, 0) with half sizes a, b."""
 
-from pocket.faces.brush import Brush, element, group, smooth
-from pocket.faces.palette import mix, tone
+from pocket.faces.brush import Brush, element, group, mix, smooth, tone
 
 
 def eye(brush: Brush, side: float, a: float, b: float) -> str:

@@ -1,9 +1,8 @@
 """The head without hair: skull, ears, shadows, brows, eyes, glasses, nose, mouth."""
 
-from pocket.faces.brush import Brush, Point, element, group, smooth
+from pocket.faces.brush import Brush, Point, element, group, mix, smooth, tone
 from pocket.faces.eyes import eye
 from pocket.faces.hair import half_width
-from pocket.faces.palette import mix, tone
 
 MOUTH = 76.0
 """How far the mouth lies below the middle of the face."""

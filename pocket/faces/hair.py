@@ -1,7 +1,6 @@
 """Hair: the mass behind the head, the fringe in front, tails, shine and strands."""
 
-from pocket.faces.brush import Brush, Point, element, group, smooth, wave
-from pocket.faces.palette import tone
+from pocket.faces.brush import Brush, Point, element, group, smooth, tone, wave
 
 REACH = {"short": 26.0, "medium": 128.0, "long": 262.0}
 """How far down hair hangs, from the middle of the face."""

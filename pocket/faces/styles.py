@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Style:
@@ -79,3 +81,30 @@ STYLES: dict[str, Style] = {
 DOMAINS = tuple(STYLES)
 BASE_DOMAINS = tuple(name for name in DOMAINS if name != "anime")
 """What the pocket base is trained on: the style to be learned is not among them."""
+
+
+def sample_style(rng: np.random.Generator) -> Style:
+    """A style that mixes the manners of the base's domains at random, its eyes never those of the held-out style."""
+    shading = str(rng.choice(["soft", "cel", "flat", "hatch"]))
+    eye = str(rng.choice(["almond", "button", "oval", "round", "angular", "glossy"]))
+    # Tall eyes that are cel-shaded, angular or glossy would come close to anime, which is held out.
+    tallest = 17 if shading == "cel" or eye in {"angular", "glossy"} else 23
+    inks = ["#1d1b22", "#4b4a50", "#2a1f26", "#5b3a24", "#14101c", "#20304a"]
+    return Style(
+        line=float(rng.uniform(1, 6)) if rng.random() < 0.85 or eye in {"button", "oval"} else 0.0,
+        ink=str(rng.choice(inks)),
+        ink_share=float(rng.uniform(0.3, 1)),
+        shading=shading,  # type: ignore[arg-type]
+        eye=eye,  # type: ignore[arg-type]
+        eye_width=float(rng.uniform(13, 22)),
+        eye_height=float(rng.uniform(9, tallest)),
+        eye_y=float(rng.uniform(9, 22)),
+        head=float(rng.uniform(0.96, 1.14)),
+        chin=float(rng.uniform(0, 0.6)),
+        nose=str(rng.choice(["soft", "line", "none", "dot"])),  # type: ignore[arg-type]
+        saturation=float(rng.uniform(0.55, 1.25)),
+        lightness=float(rng.uniform(-0.04, 0.08)),
+        warmth=float(rng.uniform(0, 0.12)),
+        surface=str(rng.choice(["none", "none", "paper", "scanlines", "wash"])),  # type: ignore[arg-type]
+        hair_shine=str(rng.choice(["none", "soft", "streak"])),  # type: ignore[arg-type]
+    )

@@ -10,8 +10,8 @@ from anime_lora.files import fresh_folder
 from pocket.models import shapes
 from pocket.models.tokenizer import save_tokenizer
 from pocket.training.diffusion import Diffusion
+from pocket.training.previews import pipeline
 from pocket.training.scorer import MEAN, STD
-from pocket.training.watch import pipeline
 
 NAMES = ("*.json", "merges.txt", "model.safetensors", "diffusion_pytorch_model.safetensors")
 WRITES = (*NAMES, *(f"*/{name}" for name in NAMES))

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pocket.models import shapes
-from pocket.training.fit import Loss, Plan, Watch, fit
+from pocket.training.fit import Loss, OnStep, Plan, fit
 from pocket.training.recipe import AutoencoderRecipe
 
 WHOLE = 0.1
 """Share of steps on a whole image instead of crops: group norm must see what it will be used on."""
 START = 0.03
+"""Deviation of the first kernels, in those of Kaiming's initialisation."""
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
@@ -25,17 +26,17 @@ def to_tensor(images: NDArray[np.uint8]) -> Tensor:
     )
 
 
-def new_autoencoder(seed: int) -> AutoencoderKL:
+def new_autoencoder(seed: int, edition: shapes.Edition = shapes.FIRST) -> AutoencoderKL:
     """The model before its first step: a mosaic of averaged 16x16 blocks, and a little noise to learn from.
 
-    Each residual block is the identity and each other convolution hands its first channels on, so that colour need not
-    be found first: from random kernels, 2000 steps had not found it.
+    Each residual block is the identity and each other convolution passes its first channels on, so that colour need
+    not be learned first: from random kernels, 2000 steps had not learned it.
     """
     torch.manual_seed(seed)
-    model = shapes.autoencoder().to(memory_format=torch.channels_last)
+    model = shapes.autoencoder(edition).to(memory_format=torch.channels_last)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
-            _hand_on(layer)
+            _pass_channels_on(layer)
     for block in model.modules():
         if isinstance(block, ResnetBlock2D):
             nn.init.zeros_(block.conv2.weight)
@@ -43,7 +44,7 @@ def new_autoencoder(seed: int) -> AutoencoderKL:
 
 
 @torch.no_grad()
-def _hand_on(layer: nn.Conv2d) -> None:
+def _pass_channels_on(layer: nn.Conv2d) -> None:
     """Identity at the centre, or the mean of 2x2 pixels where the step is 2; `START` of Kaiming's noise; no bias."""
     nn.init.kaiming_normal_(layer.weight, nonlinearity="linear").mul_(START)
     rows, columns = layer.weight.shape[:2]
@@ -58,21 +59,29 @@ def _hand_on(layer: nn.Conv2d) -> None:
 
 
 def train_autoencoder(
-    model: AutoencoderKL, images: NDArray[np.uint8], plan: Plan, recipe: AutoencoderRecipe, watch: Watch | None = None
+    model: AutoencoderKL,
+    images: NDArray[np.uint8],
+    plan: Plan,
+    recipe: AutoencoderRecipe,
+    preview: OnStep | None = None,
 ) -> AutoencoderKL:
     """Learn to reproduce `images` (n, h, w, 3) by crops; returns the model with normalised latents."""
-    fit(model, _loss(model, images, recipe, plan.device), plan, watch)
+    fit(model, _loss(model, images, recipe, plan.device), plan, preview)
     normalise(model, encode(model, images[:: max(1, len(images) // 400)]), recipe.noise)
     return model
 
 
 def train_decoder(
-    model: AutoencoderKL, images: NDArray[np.uint8], plan: Plan, recipe: AutoencoderRecipe, watch: Watch | None = None
+    model: AutoencoderKL,
+    images: NDArray[np.uint8],
+    plan: Plan,
+    recipe: AutoencoderRecipe,
+    preview: OnStep | None = None,
 ) -> AutoencoderKL:
     """Go on with the decoder alone: the latents stay, so that a UNet can learn on them meanwhile."""
     model.encoder.requires_grad_(False)
     model.quant_conv.requires_grad_(False)
-    fit(model, _loss(model, images, recipe, plan.device), plan, watch)
+    fit(model, _loss(model, images, recipe, plan.device), plan, preview)
     return model
 
 
@@ -95,9 +104,9 @@ def _loss(model: AutoencoderKL, images: NDArray[np.uint8], recipe: AutoencoderRe
 
 def reconstruction(decoded: Tensor, real: Tensor) -> Tensor:
     """Squared error, plus the absolute error of pixels and of their differences to neighbours, (n, 3, h, w)."""
-    miss = decoded - real
-    edges = miss.diff(dim=-1).abs().mean() + miss.diff(dim=-2).abs().mean()
-    return 8 * miss.square().mean() + 0.5 * (miss.abs().mean() + edges)
+    error = decoded - real
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return 8 * error.square().mean() + 0.5 * (error.abs().mean() + edges)
 
 
 @torch.no_grad()
@@ -111,7 +120,7 @@ def encode(model: AutoencoderKL, images: NDArray[np.uint8], batch: int = 16) -> 
 def normalise(model: AutoencoderKL, latents: Tensor, noise: float) -> None:
     """Fold mean and deviation of `latents` per channel into the two 1x1 convolutions around the bottleneck.
 
-    The posterior's deviation becomes `noise` for every image: what the decoder has learned to bear.
+    The posterior's deviation becomes `noise` for every image: the noise that the decoder was trained with.
     """
     mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
     channels = len(mean)

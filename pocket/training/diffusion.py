@@ -1,6 +1,7 @@
-"""The pocket UNet and its text tower, trained together on cached latents."""
+"""The pocket UNet and its text encoder, trained together on cached latents."""
 
 import string
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,24 +13,29 @@ from pocket.faces.captions import caption
 from pocket.models import shapes
 from pocket.models.tokenizer import PROSE
 from pocket.training.corpus import Corpus
-from pocket.training.fit import Loss, Plan, Watch, fit
+from pocket.training.fit import Loss, OnStep, Plan, fit
 from pocket.training.recipe import DiffusionRecipe
 
 
 class Diffusion(nn.Module):
-    """UNet and text tower as one trainable."""
+    """UNet and text encoder as one trainable; `prediction` is what the UNet predicts, as a scheduler names it."""
 
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+    def __init__(
+        self,
+        tokenizer: CLIPTokenizer,
+        unet: UNet2DConditionModel,
+        text_encoder: CLIPTextModel,
+        prediction: str = "epsilon",
+    ) -> None:
         super().__init__()
-        self.tokenizer = tokenizer
-        self.unet: UNet2DConditionModel = shapes.unet().to(memory_format=torch.channels_last)
-        self.text_encoder: CLIPTextModel = shapes.text_encoder(tokenizer)
+        self.tokenizer, self.unet, self.text_encoder = tokenizer, unet, text_encoder
+        self.prediction = prediction
 
     def forward(self, noisy: Tensor, time: Tensor, captions: list[str]) -> Tensor:
-        """Predicted noise for latents (n, c, h, w) at time steps (n,)."""
+        """The UNet's prediction for latents (n, c, h, w) at time steps (n,)."""
         ids = tokens(self.tokenizer, captions).to(noisy.device)
-        noise: Tensor = self.unet(noisy, time, self.text_encoder(ids)[0]).sample
-        return noise
+        predicted: Tensor = self.unet(noisy, time, self.text_encoder(ids)[0]).sample
+        return predicted
 
 
 def tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
@@ -40,10 +46,11 @@ def tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     return ids
 
 
-def new_diffusion(tokenizer: CLIPTokenizer, seed: int) -> Diffusion:
-    """UNet and text tower before their first step."""
+def new_diffusion(tokenizer: CLIPTokenizer, seed: int, edition: shapes.Edition = shapes.FIRST) -> Diffusion:
+    """UNet and text encoder before their first step."""
     torch.manual_seed(seed)
-    return Diffusion(tokenizer)
+    unet = shapes.unet(edition).to(memory_format=torch.channels_last)
+    return Diffusion(tokenizer, unet, shapes.text_encoder(tokenizer), edition.prediction)
 
 
 def train_diffusion(
@@ -53,10 +60,10 @@ def train_diffusion(
     plan: Plan,
     recipe: DiffusionRecipe,
     *,
-    watch: Watch | None = None,
+    preview: OnStep | None = None,
 ) -> Diffusion:
     """Learn to generate `latents` (n, c, h, w) from captions of `corpus`."""
-    fit(diffusion, _loss(diffusion, latents, corpus, recipe, plan.device), plan, watch)
+    fit(diffusion, _loss(diffusion, latents, corpus, recipe, plan.device), plan, preview)
     return diffusion
 
 
@@ -66,18 +73,24 @@ def _loss(diffusion: Diffusion, latents: Tensor, corpus: Corpus, recipe: Diffusi
 
     def loss(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(latents), (batch,), generator=generator)
-        words = np.random.Generator(np.random.PCG64(int(torch.randint(2**62, (), generator=generator))))
-        captions = [_caption(corpus, int(row), words, recipe) for row in rows]
-        time = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
-        time = (time * len(alphas)).long().clamp(max=len(alphas) - 1)
+        rng = np.random.Generator(np.random.PCG64(int(torch.randint(2**62, (), generator=generator))))
+        captions = [_caption(corpus, int(row), rng, recipe) for row in rows]
+        time = stratified_times(batch, len(alphas), generator)
         clean, noise = latents[rows], torch.randn((batch, *latents.shape[1:]), generator=generator)
         alpha = alphas[time][:, None, None, None]
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        miss = (diffusion(noisy.to(device), time.to(device), captions) - noise.to(device)).square().mean((1, 2, 3))
-        weighted: Tensor = weights(alphas[time], recipe.gamma, recipe.noisy).to(device) * miss
+        error = (diffusion(noisy.to(device), time.to(device), captions) - noise.to(device)).square().mean((1, 2, 3))
+        weighted: Tensor = weights(alphas[time], recipe.gamma, recipe.noisy).to(device) * error
         return weighted.mean()
 
     return loss
+
+
+def stratified_times(count: int, steps: int, generator: torch.Generator) -> Tensor:
+    """Time steps (n,), one from each of `count` equal ranges of `steps`: a batch holds every strength of noise."""
+    device = generator.device
+    time = (torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)) / count
+    return (time * steps).long().clamp(max=steps - 1)
 
 
 def weights(alpha: Tensor, gamma: float, noisy: float) -> Tensor:
@@ -89,12 +102,25 @@ def weights(alpha: Tensor, gamma: float, noisy: float) -> Tensor:
     return snr.clamp(max=gamma) / snr * snr.clamp(max=1) ** -noisy
 
 
+def velocity_weights(alpha: Tensor, gamma: float) -> Tensor:
+    """Weights of v-prediction: 1 up to SNR γ, (γ + 1) / (SNR + 1) above, where little noise is left; alphas (n,)."""
+    snr = alpha / (1 - alpha)
+    return (snr.clamp(max=gamma) + 1) / (snr + 1)
+
+
 def _caption(corpus: Corpus, row: int, rng: np.random.Generator, recipe: DiffusionRecipe) -> str:
+    def write() -> str:
+        return caption(corpus.character(row), corpus.domain(row), rng)
+
+    return augment_caption(write, rng, recipe.caption_dropout, recipe.nonsense)
+
+
+def augment_caption(write: Callable[[], str], rng: np.random.Generator, dropout: float, nonsense: float) -> str:
     """A caption, sometimes none, sometimes with a word that means nothing (as a trigger does before it is learned)."""
-    if rng.random() < recipe.caption_dropout:
+    if rng.random() < dropout:
         return ""
-    text = caption(corpus.character(row), corpus.domain(row), rng)
-    if rng.random() < recipe.nonsense:
+    text = write()
+    if rng.random() < nonsense:
         word = _nonsense(rng)
         return f"{word} {text}" if rng.random() < 0.6 else f"{text}, {word}"
     return text

@@ -12,7 +12,7 @@ from anime_lora.progress import Progress
 
 Loss = Callable[[torch.Generator], Tensor]
 """Samples its batch from the generator and returns a scalar."""
-Watch = Callable[[int], None]
+OnStep = Callable[[int], None]
 """Called now and then with the number of steps done, while the model holds its average."""
 
 
@@ -29,7 +29,7 @@ class Plan:
     cooldown: float = 0.25
     ema: float = 0.998
     save_every: int = 100
-    watch_every: int = 500
+    preview_every: int = 500
     device: str = "cpu"
 
     def rate(self, step: int) -> float:
@@ -41,7 +41,41 @@ class Plan:
         return self.learning_rate * min((step + 1) / self.warmup, 1.0, left)
 
 
-def fit(model: nn.Module, loss: Loss, plan: Plan, watch: Watch | None = None) -> nn.Module:
+class MovingAverage:
+    """The moving average of a model's weights, which serves better than the last step's; buffers are copied."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        own = model.state_dict()
+        self.weights = {name: value.detach().clone() for name, value in own.items()}
+        floating = [name for name, value in own.items() if value.is_floating_point()]
+        self._averages, self._current = [self.weights[name] for name in floating], [own[name] for name in floating]
+        self._copied = [name for name in own if name not in set(floating)]
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        """Let `decay` of the average stand and take the rest from the model."""
+        torch._foreach_lerp_(self._averages, self._current, 1 - decay)
+        for name in self._copied:
+            self.weights[name].copy_(self.model.state_dict()[name])
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Go on from an average that was saved."""
+        for name, value in weights.items():
+            self.weights[name].copy_(value)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Let the model hold the average for a while, in eval mode."""
+        own = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.weights)
+        self.model.eval()
+        yield
+        self.model.load_state_dict(own)
+        self.model.train()
+
+
+def fit(model: nn.Module, loss: Loss, plan: Plan, preview: OnStep | None = None) -> nn.Module:
     """Train `model` in place and return it holding the moving average of its weights, in eval mode, on the CPU.
 
     The state is saved every `save_every` steps, written beside and renamed; the same call goes on from there.
@@ -50,33 +84,22 @@ def fit(model: nn.Module, loss: Loss, plan: Plan, watch: Watch | None = None) ->
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, foreach=True
     )
-    average = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    average = MovingAverage(model)
     path = plan.folder / f"{plan.name}.pt"
     start = _load(path, model, optimizer, average, plan.device)
     model.train()
     with Progress("pocket", plan.name, plan.steps, "step", done=start) as progress:
         for step in range(start, plan.steps):
             value = _step(model, optimizer, loss, plan, step)
-            _average(average, model, min(plan.ema, (step + 1) / (step + 10)))
+            average.update(min(plan.ema, (step + 1) / (step + 10)))
             if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
                 _save(path, model, optimizer, average, step + 1)
-            if watch and (step + 1) % plan.watch_every == 0:
-                with averaged(model, average):
-                    watch(step + 1)
+            if preview and (step + 1) % plan.preview_every == 0:
+                with average.in_place():
+                    preview(step + 1)
             progress.update(loss=round(value, 4))
-    model.load_state_dict(average)
+    model.load_state_dict(average.weights)
     return model.cpu().eval()
-
-
-@contextmanager
-def averaged(model: nn.Module, average: dict[str, Tensor]) -> Iterator[None]:
-    """Let `model` hold its average for a while."""
-    own = {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(average)
-    model.eval()
-    yield
-    model.load_state_dict(own)
-    model.train()
 
 
 def _step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, plan: Plan, step: int) -> float:
@@ -91,32 +114,19 @@ def _step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, plan: 
     return float(value.detach())
 
 
-@torch.no_grad()
-def _average(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
-    for name, value in model.state_dict().items():
-        if value.is_floating_point():
-            average[name].lerp_(value, 1 - decay)
-        else:
-            average[name].copy_(value)
-
-
-def _save(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor], step: int
-) -> None:
+def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage, step: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".tmp")
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step}
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.weights, "step": step}
     torch.save(state, beside)
     beside.replace(path)
 
 
-def _load(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor], device: str
-) -> int:
+def _load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage, device: str) -> int:
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True, map_location=device)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    average.update(state["average"])
+    average.load(state["average"])
     return int(state["step"])

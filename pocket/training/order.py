@@ -16,12 +16,12 @@ from pocket.models.publish import publish_base, publish_scorer, publish_vae
 from pocket.models.tokenizer import train_tokenizer
 from pocket.training.autoencoder import encode, new_autoencoder, train_autoencoder, train_decoder
 from pocket.training.corpus import Corpus, base_corpus, scorer_corpus
-from pocket.training.diffusion import Diffusion, new_diffusion, train_diffusion
-from pocket.training.fit import Plan, Watch
-from pocket.training.reading import teach_reading
+from pocket.training.diffusion import new_diffusion, train_diffusion
+from pocket.training.fit import OnStep, Plan
+from pocket.training.previews import autoencoder_preview, diffusion_preview
 from pocket.training.recipe import Recipe
 from pocket.training.scorer import train_scorer
-from pocket.training.watch import watch_autoencoder, watch_diffusion
+from pocket.training.text_pretraining import pretrain_text_encoder
 
 
 class PocketTraining:
@@ -34,10 +34,10 @@ class PocketTraining:
         self.recipe, self.work, self.out, self.device, self.go_on = recipe, work, out, device, go_on
 
     def tokenizer(self) -> CLIPTokenizer:
-        """The tokenizer both text towers use: the published one, since training breaks its ties by chance."""
-        made = self.work / "tokenizer"
-        known = next((one for one in (self.out / "pocket/tokenizer", made) if one.exists()), None)
-        return CLIPTokenizer.from_pretrained(known) if known else train_tokenizer(made)
+        """The tokenizer both text encoders use: the published one, since training breaks its ties by chance."""
+        trained = self.work / "tokenizer"
+        folder = next((each for each in (self.out / "pocket/tokenizer", trained) if each.exists()), None)
+        return CLIPTokenizer.from_pretrained(folder) if folder else train_tokenizer(trained)
 
     def _plan(self, name: str, steps: int, rate: float, before: str = "") -> Plan:
         """The plan; its state file is named by what decides it, so that another recipe starts anew."""
@@ -51,13 +51,13 @@ class PocketTraining:
         part = self.recipe.autoencoder
         model = self._published_vae() if self.go_on else new_autoencoder(self.recipe.seed)
         plan = self._plan("autoencoder", part.steps, part.learning_rate, fingerprint(model) if self.go_on else "")
-        return train_autoencoder(model, self._images(), plan, part, self._watch(model, "autoencoder"))
+        return train_autoencoder(model, self._images(), plan, part, self._preview(model, "autoencoder"))
 
     def decoder(self) -> AutoencoderKL:
         """Train (or take up) the decoder on the autoencoder's latents; may run beside `base`."""
         part, model = self.recipe.decoder, self._published_vae() if self.go_on else self.autoencoder()
         plan = self._plan("decoder", part.steps, part.learning_rate, fingerprint(model))
-        return train_decoder(model, self._images(), plan, part, self._watch(model, "decoder"))
+        return train_decoder(model, self._images(), plan, part, self._preview(model, "decoder"))
 
     def finish_autoencoder(self) -> None:
         """Train the published autoencoder further and publish it: its latents change, so `base` has to go on too."""
@@ -80,11 +80,11 @@ class PocketTraining:
     def _images(self) -> NDArray[np.uint8]:
         return base_corpus(self.recipe.images, shapes.RESOLUTION).open(self.work)
 
-    def _watch(self, model: AutoencoderKL, name: str) -> Watch:
-        return watch_autoencoder(model, self.work / "watch", name)
+    def _preview(self, model: AutoencoderKL, name: str) -> OnStep:
+        return autoencoder_preview(model, self.work / "previews", name)
 
     def base(self) -> None:
-        """Train autoencoder (or keep it), UNet and text tower; publish the folder `pocket`."""
+        """Train autoencoder (or keep it), UNet and text encoder; publish the folder `pocket`."""
         vae = self._published_vae() if self.go_on else self.autoencoder()
         corpus = base_corpus(self.recipe.images, shapes.RESOLUTION)
         part = self.recipe.diffusion
@@ -95,19 +95,19 @@ class PocketTraining:
             self._published("text_encoder", diffusion.text_encoder)
             before = fingerprint(diffusion)
         else:
-            reading = self.recipe.reader
-            rehearsal = self._plan("reader", reading.steps, reading.learning_rate)
-            teach_reading(diffusion.text_encoder, diffusion.tokenizer, rehearsal, reading.batch)
+            text = self.recipe.text_encoder
+            pretraining = self._plan("text_encoder", text.steps, text.learning_rate)
+            pretrain_text_encoder(diffusion.text_encoder, diffusion.tokenizer, pretraining, text.batch)
         plan = self._plan("diffusion", part.steps, part.learning_rate, before)
-        watch = watch_diffusion(vae, diffusion, self.work / "watch")
-        train_diffusion(diffusion, self._latents(vae, corpus), corpus, plan, part, watch=watch)
+        preview = diffusion_preview(vae, diffusion, self.work / "previews")
+        train_diffusion(diffusion, self._latents(vae, corpus), corpus, plan, part, preview=preview)
         publish_base(self.out / "pocket", vae if self.go_on else self.decoder(), diffusion)
 
     def _latents(self, vae: AutoencoderKL, images: Corpus) -> torch.Tensor:
         path = self.work / f"latents-{fingerprint(vae)}-{images.fingerprint}.pt"
         if path.exists():
-            known: torch.Tensor = torch.load(path, weights_only=True)
-            return known
+            cached: torch.Tensor = torch.load(path, weights_only=True)
+            return cached
         latents = encode(vae, images.open(self.work))
         torch.save(latents, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
@@ -124,8 +124,9 @@ class PocketTraining:
 
     def snapshot(self) -> None:
         """Publish base and scorer untrained: the layout, for trying things out."""
-        publish_base(self.out / "pocket", shapes.autoencoder(), Diffusion(self.tokenizer()))
-        publish_scorer(self.out / "pocket-clip", shapes.scorer(self.tokenizer()), self.tokenizer())
+        tokenizer = self.tokenizer()
+        publish_base(self.out / "pocket", shapes.autoencoder(), new_diffusion(tokenizer, self.recipe.seed))
+        publish_scorer(self.out / "pocket-clip", shapes.scorer(tokenizer), tokenizer)
 
 
 def fingerprint(model: nn.Module) -> str:

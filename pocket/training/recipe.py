@@ -21,7 +21,7 @@ class AutoencoderRecipe(_Part):
 
 
 class PairsRecipe(_Part):
-    """Images (scorer) or captions (reader) per step."""
+    """Images (scorer) or captions (text encoder) per step."""
 
     steps: int
     batch: int
@@ -51,7 +51,7 @@ class Recipe(_Part):
     autoencoder: AutoencoderRecipe
     decoder: AutoencoderRecipe
     scorer: PairsRecipe
-    reader: PairsRecipe
+    text_encoder: PairsRecipe
     diffusion: DiffusionRecipe
 
 

@@ -13,6 +13,7 @@ from pocket.faces import samples
 from pocket.faces.captions import DOMAIN_WORDS, attribute_prompt, caption, domain_prompt, tags
 from pocket.faces.character import ATTRIBUTES, HAIR_COLORS, Character, attributes, sample_character
 from pocket.faces.domains import BASE_DOMAINS, DOMAINS, face_svg, landmarks, render
+from pocket.faces.styles import STYLES
 from pocket.training.corpus import HELD_OUT, base_corpus, scorer_corpus
 
 SAMPLES = Path(__file__).parents[2] / "data/samples"
@@ -67,7 +68,7 @@ def test_domains_differ() -> None:
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_every_attribute_is_rendered(domain: str, name: str) -> None:
     """Two characters that differ in one classifiable attribute are rendered differently in every domain."""
-    rendered = {face_svg(variant(plain(), name, value), domain) for value in ATTRIBUTES[name]}
+    rendered = {face_svg(variant(plain(), name, value), STYLES[domain]) for value in ATTRIBUTES[name]}
     assert len(rendered) == len(ATTRIBUTES[name])
 
 
@@ -122,7 +123,7 @@ def test_the_base_was_trained_on_these_renderings() -> None:
     for seed in range(30):
         character, rng = sample_character(seed), np.random.Generator(np.random.PCG64(seed))
         for domain in BASE_DOMAINS:
-            digest.update(face_svg(character, domain).encode())
+            digest.update(face_svg(character, STYLES[domain]).encode())
             digest.update(caption(character, domain, rng).encode())
     assert digest.hexdigest() == MEMORY
 

@@ -17,11 +17,11 @@ from pocket.models import shapes
 from pocket.models.publish import publish_base, publish_scorer
 from pocket.models.tokenizer import train_tokenizer
 from pocket.training.autoencoder import encode, normalise, reconstruction, to_tensor
-from pocket.training.diffusion import Diffusion, weights
+from pocket.training.diffusion import new_diffusion, weights
 from pocket.training.fit import Plan, fit
 from pocket.training.order import PocketTraining
-from pocket.training.reading import QUESTIONS, UNSAID, Reader, questions_loss, said
 from pocket.training.recipe import read_recipe
+from pocket.training.text_pretraining import NOT_MENTIONED, QUESTIONS, CaptionClassifier, labels, questions_loss
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_unet_attends_at_every_resolution() -> None:
     blocks = [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
     for block in blocks:
         assert any(name.endswith("attn2.to_out.0") for name, _ in block.named_modules())
-    assert unet.config.in_channels == shapes.LATENT_CHANNELS == unet.config.out_channels
+    assert unet.config.in_channels == shapes.FIRST.latent_channels == unet.config.out_channels
 
 
 def test_resumed_training_is_the_same(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_losses_equal_hand_computed_numbers() -> None:
 
 def test_plain_pipelines_load_the_base(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
     """Diffusers' own pipelines load the folder and generate from an over-long prompt and from an image."""
-    publish_base(tmp_path / "base", shapes.autoencoder(), Diffusion(tokenizer))
+    publish_base(tmp_path / "base", shapes.autoencoder(), new_diffusion(tokenizer, 0))
     text2img = StableDiffusionPipeline.from_pretrained(tmp_path / "base", dtype=torch.float32)
     text2img.set_progress_bar_config(disable=True)
     image = text2img("girl 😀 " + "word " * 300, num_inference_steps=1).images[0]
@@ -145,8 +145,10 @@ def test_a_caption_answers_only_what_it_says() -> None:
     )  # fmt: skip
 
     def answers(text: str) -> dict[str, str]:
-        found = said(text, who, "photo")
-        return {name: values[k] for (name, values), k in zip(QUESTIONS.items(), found, strict=True) if k != UNSAID}
+        found = labels(text, who, "photo")
+        return {
+            name: values[k] for (name, values), k in zip(QUESTIONS.items(), found, strict=True) if k != NOT_MENTIONED
+        }
 
     assert answers("portrait, high quality") == {}
     assert answers("a photo of a woman with long blue hair wearing glasses") == {
@@ -160,11 +162,11 @@ def test_a_caption_answers_only_what_it_says() -> None:
 def test_a_tower_learns_to_read(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
     """Forty steps lower the loss of questions about captions it has not seen."""
     torch.manual_seed(0)
-    reader = Reader(shapes.text_encoder(tokenizer))
-    loss = questions_loss(reader, tokenizer, 16, "cpu")
+    classifier = CaptionClassifier(shapes.text_encoder(tokenizer))
+    loss = questions_loss(classifier, tokenizer, 16, "cpu")
     unseen = torch.Generator().manual_seed(77)
     before = float(loss(unseen).detach())
-    fit(reader, loss, Plan("reader", 40, 2e-3, 1, tmp_path, warmup=5))
+    fit(classifier, loss, Plan("text_encoder", 40, 2e-3, 1, tmp_path, warmup=5))
     assert float(loss(unseen.manual_seed(77)).detach()) < 0.95 * before
 
 

@@ -1,6 +1,7 @@
-"""The text tower learns to read before it conditions the UNet: what a caption says of whom, as CLIP's knows before SD.
+"""The text encoder is trained on captions before it conditions the UNet, as CLIP is before Stable Diffusion.
 
-From images alone a small tower is slow to tell the blue of hair from the blue of a background.
+It learns which attribute has which value: from images alone a small one is slow to tell blue hair from a blue
+background.
 """
 
 import numpy as np
@@ -15,32 +16,32 @@ from pocket.faces.domains import BASE_DOMAINS
 from pocket.training.fit import Loss, Plan, fit
 
 QUESTIONS: dict[str, tuple[str, ...]] = {**ATTRIBUTES, "domain": BASE_DOMAINS}
-UNSAID = -100
-"""What cross entropy passes over."""
+NOT_MENTIONED = -100
+"""The label that cross entropy leaves out."""
 SHORT = 44
 """Tokens of three batches in four: longer than nearly every caption, and cheaper than all 77."""
 PEOPLE = 100_000
 
 
-class Reader(nn.Module):
-    """A text tower with one linear head per question, thrown away afterwards, on the padding after the caption.
+class CaptionClassifier(nn.Module):
+    """A text encoder with one linear head per question on the padding after the caption; the heads are discarded.
 
-    A UNet looks at 77 tokens of which most are padding: what stands there is what it sees first.
+    A UNet attends to 77 tokens, most of them padding: what they hold counts most.
     """
 
-    def __init__(self, tower: CLIPTextModel) -> None:
+    def __init__(self, text_encoder: CLIPTextModel) -> None:
         super().__init__()
-        self.tower = tower
-        self.heads = nn.Linear(tower.config.hidden_size, sum(map(len, QUESTIONS.values())))
+        self.text_encoder = text_encoder
+        self.heads = nn.Linear(text_encoder.config.hidden_size, sum(map(len, QUESTIONS.values())))
 
     def forward(self, ids: Tensor) -> list[Tensor]:
         """Scores (n, values) of each question, read at the last token of `ids` (n, tokens)."""
-        scores: Tensor = self.heads(self.tower(ids)[0][:, -1])
+        scores: Tensor = self.heads(self.text_encoder(ids)[0][:, -1])
         return list(torch.split(scores, [len(values) for values in QUESTIONS.values()], dim=1))
 
 
-def said(text: str, character: Character, domain: str) -> list[int]:
-    """The true value's index of each question that `text` answers, `UNSAID` for the others."""
+def labels(text: str, character: Character, domain: str) -> list[int]:
+    """The true value's index of each question that `text` answers, `NOT_MENTIONED` for the others."""
     words = {word.strip(",") for word in text.split()}
     hair = (f"{character.hair_color} hair", f"{character.hair_length} {character.hair_color} hair")
     mentioned = {
@@ -54,17 +55,17 @@ def said(text: str, character: Character, domain: str) -> list[int]:
         "domain": any(word in text for word in DOMAIN_WORDS[domain]),
     }
     truth = {name: getattr(character, name) for name in ATTRIBUTES} | {"glasses": "glasses", "domain": domain}
-    return [values.index(truth[name]) if mentioned[name] else UNSAID for name, values in QUESTIONS.items()]
+    return [values.index(truth[name]) if mentioned[name] else NOT_MENTIONED for name, values in QUESTIONS.items()]
 
 
-def teach_reading(tower: CLIPTextModel, tokenizer: CLIPTokenizer, plan: Plan, batch: int) -> None:
-    """Train `tower` in place."""
+def pretrain_text_encoder(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, plan: Plan, batch: int) -> None:
+    """Train `text_encoder` in place."""
     torch.manual_seed(plan.seed)
-    reader = Reader(tower)
-    fit(reader, questions_loss(reader, tokenizer, batch, plan.device), plan)
+    classifier = CaptionClassifier(text_encoder)
+    fit(classifier, questions_loss(classifier, tokenizer, batch, plan.device), plan)
 
 
-def questions_loss(reader: Reader, tokenizer: CLIPTokenizer, batch: int, device: str) -> Loss:
+def questions_loss(classifier: CaptionClassifier, tokenizer: CLIPTokenizer, batch: int, device: str) -> Loss:
     """The mean cross entropy of the questions that `batch` new captions answer."""
 
     def loss(generator: torch.Generator) -> Tensor:
@@ -74,11 +75,11 @@ def questions_loss(reader: Reader, tokenizer: CLIPTokenizer, batch: int, device:
             character = sample_character(int(rng.integers(PEOPLE)))
             domain = BASE_DOMAINS[int(rng.integers(len(BASE_DOMAINS)))]
             lines.append(caption(character, domain, rng))
-            truth.append(said(lines[-1], character, domain))
+            truth.append(labels(lines[-1], character, domain))
         length = tokenizer.model_max_length if rng.random() < 0.25 else SHORT
         ids = tokenizer(lines, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
-        facts = torch.tensor(truth, device=device)
-        wrong = [functional.cross_entropy(s, facts[:, k]) for k, s in enumerate(reader(ids.to(device)))]
-        return torch.stack(wrong).nan_to_num().mean()
+        targets = torch.tensor(truth, device=device)
+        losses = [functional.cross_entropy(s, targets[:, k]) for k, s in enumerate(classifier(ids.to(device)))]
+        return torch.stack(losses).nan_to_num().mean()
 
     return loss

@@ -1,4 +1,4 @@
-"""Images to look at while the pocket models learn: one sheet every few hundred steps."""
+"""Preview sheets: what a pocket model makes after every few hundred steps of its training."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pocket.faces.domains import DOMAINS, render
 from pocket.models import shapes
 from pocket.training.corpus import HELD_OUT
 from pocket.training.diffusion import Diffusion
-from pocket.training.fit import Watch
+from pocket.training.fit import OnStep
 
 PROMPTS = (
     "a photo of a girl with long blue hair, smiling, white background",
@@ -27,49 +27,50 @@ PROMPTS = (
 
 
 def pipeline(vae: AutoencoderKL, diffusion: Diffusion) -> StableDiffusionPipeline:
-    """The parts as the pipeline that people will use."""
-    made = StableDiffusionPipeline(
+    """The parts as one text-to-image pipeline."""
+    pipe = StableDiffusionPipeline(
         vae=vae,
         text_encoder=diffusion.text_encoder,
         tokenizer=diffusion.tokenizer,
         unet=diffusion.unet,
-        scheduler=shapes.scheduler(),
+        scheduler=shapes.scheduler(diffusion.prediction),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    made.set_progress_bar_config(disable=True)
-    return made
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
-def watch_autoencoder(model: AutoencoderKL, folder: Path, name: str) -> Watch:
+def autoencoder_preview(model: AutoencoderKL, folder: Path, name: str) -> OnStep:
     """A sheet of held-out images above what the autoencoder makes of them."""
 
     @torch.no_grad()
-    def watch(step: int) -> None:
+    def preview(step: int) -> None:
         real = [render(sample_character(HELD_OUT + i), domain, shapes.RESOLUTION) for i, domain in enumerate(DOMAINS)]
         inputs = torch.from_numpy(np.stack([np.asarray(each) for each in real])).permute(0, 3, 1, 2)
         inputs = (inputs.float() / 127.5 - 1).to(model.device)
         decoded = model.decode(model.encode(inputs).latent_dist.mean).sample
         values = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        _sheet(folder / f"{name}-{step:05d}.png", [*real, *map(Image.fromarray, values)])
+        save_sheet(folder / f"{name}-{step:05d}.png", [*real, *map(Image.fromarray, values)])
 
-    return watch
+    return preview
 
 
-def watch_diffusion(vae: AutoencoderKL, diffusion: Diffusion, folder: Path) -> Watch:
+def diffusion_preview(vae: AutoencoderKL, diffusion: Diffusion, folder: Path) -> OnStep:
     """A sheet of `PROMPTS`, generated in 20 steps with guidance 7.5."""
 
-    def watch(step: int) -> None:
+    def preview(step: int) -> None:
         generators = [torch.Generator().manual_seed(i) for i in range(len(PROMPTS))]
-        made = pipeline(vae.to(diffusion.unet.device), diffusion)
-        images = made(list(PROMPTS), num_inference_steps=20, guidance_scale=7.5, generator=generators).images
-        _sheet(folder / f"base-{step:05d}.png", images)
+        pipe = pipeline(vae.to(diffusion.unet.device), diffusion)
+        images = pipe(list(PROMPTS), num_inference_steps=20, guidance_scale=7.5, generator=generators).images
+        save_sheet(folder / f"base-{step:05d}.png", images)
 
-    return watch
+    return preview
 
 
-def _sheet(path: Path, images: list[Image.Image], columns: int = 8) -> None:
+def save_sheet(path: Path, images: list[Image.Image], columns: int = 8) -> None:
+    """Save `images` of the base's resolution side by side."""
     side = shapes.RESOLUTION
     sheet = Image.new("RGB", (side * min(columns, len(images)), side * -(-len(images) // columns)))
     for place, image in enumerate(images):
