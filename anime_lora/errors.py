@@ -2,6 +2,7 @@
 
 AnimeLoraError
 ├── ParamsError      params.yaml does not fit the models (all faults at once)
+├── BadImageError    an image file is damaged, too large, or in no known format
 ├── SourceError      the images or archives cannot be read, or none is left
 ├── DatasetError     a manifest or dataset folder is missing, damaged or over a stated limit
 ├── BaseModelError   the base model cannot be found, read or trusted
@@ -28,6 +29,10 @@ class ParamsError(AnimeLoraError):
 
 class SourceError(AnimeLoraError):
     """Source images or archives cannot be used."""
+
+
+class BadImageError(AnimeLoraError):
+    """An image file is damaged, too large, or in no format that is opened."""
 
 
 class DatasetError(AnimeLoraError):

@@ -1,63 +1,62 @@
-"""Opening images that strangers sent: allowed formats only, limits first, decoded to the last byte."""
+"""The one door for image files: allowed formats only, limits first, decoded to the last byte, upright 8-bit RGB.
+
+Every room opens images here. So one file is the same image to every stage, and a damaged one is a `BadImageError`
+instead of whatever its decoder raises. Beside it lies what several rooms need of an image: the square, luma, the
+perceptual hash, and PNG bytes with text in them.
+"""
 
 import io
 import warnings
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+from scipy.fft import dctn
+
+from anime_lora.errors import BadImageError
 
 FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp"}
+"""Formats that are opened, by Pillow's name, and the suffix a file of each is stored with."""
+WHITE = (255, 255, 255)
+HASH_SIDE = 32
+"""Width and height of the luma that `perceptual_hash` takes."""
 
 
-class BadImageError(Exception):
-    """A file that cannot be taken as an image; the message is the reason."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a sound image is: content id, format, and size in pixels as stored."""
-
-    id: str
-    format: str
-    width: int
-    height: int
-
-
-def examine(content: bytes, max_pixels: int) -> Facts:
-    """Decode `content` wholly and return its facts.
+def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
+    """The decoded image, as stored: no rotation, no colour conversion.
 
     Raises:
-        BadImageError: not an image, a format not allowed, too many pixels, or damaged.
+        BadImageError: not an image, a format not allowed, too many pixels, or damaged; the message is the reason.
     """
-    image = load(content, max_pixels)
-    return Facts(sha256(content).hexdigest(), str(image.format), *image.size)
+    with _decoder_errors():
+        image = Image.open(io.BytesIO(content), formats=list(FORMATS))
+        if max_pixels is not None and image.width * image.height > max_pixels:
+            raise BadImageError(f"{image.width}x{image.height} pixels, more than ingest.max_pixels = {max_pixels}")
+        image.load()
+    return image
 
 
-def load(content: bytes, max_pixels: int | None = None) -> Image.Image:
-    """The decoded image, as stored (no rotation, no colour conversion).
-
-    Raises:
-        BadImageError: as `examine`.
-    """
+@contextmanager
+def _decoder_errors() -> Iterator[None]:
+    """Whatever Pillow and its decoders raise, as a `BadImageError`; their warnings are errors or nothing."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
-            image = Image.open(io.BytesIO(content), formats=list(FORMATS))
-            if max_pixels is not None and image.width * image.height > max_pixels:
-                raise BadImageError(f"{image.width}x{image.height} pixels, more than ingest.max_pixels = {max_pixels}")
-            image.load()
+            yield
     except UnidentifiedImageError as error:
         raise BadImageError(f"not an image in a known format ({', '.join(FORMATS)})") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise BadImageError("a decompression bomb: far more pixels than bytes") from error
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError) as error:
         raise BadImageError(f"damaged: {error}") from error
-    return image
 
 
-def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Image.Image:
     """8-bit RGB, upright: EXIF rotation applied, alpha flattened onto `background`, 16-bit grey scaled to 8."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I", "F")):
@@ -66,3 +65,63 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
         layer = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", layer.size, (*background, 255)), layer)
     return upright.convert("RGB")
+
+
+def read_rgb(file: Path, background: tuple[int, int, int] = WHITE) -> Image.Image:
+    """The image in `file`, decoded to the end, as `to_rgb` gives it.
+
+    Raises:
+        BadImageError: it cannot be read, or as `decode`; the message names the file.
+    """
+    try:
+        return to_rgb(decode(file.read_bytes()), background)
+    except OSError as error:
+        raise BadImageError(f"{file} cannot be read: {error.strerror}") from error
+    except BadImageError as error:
+        raise BadImageError(f"{file} cannot be read as an image: {error}") from error
+
+
+def read_size(file: Path) -> tuple[int, int]:
+    """Width and height in pixels as stored, from the head of a file that this project wrote.
+
+    Raises:
+        BadImageError: it cannot be read, or is no image.
+    """
+    with _decoder_errors(), Image.open(file, formats=list(FORMATS)) as image:
+        return image.size
+
+
+def crop_square(image: Image.Image, side: int, height: float = 0.5) -> Image.Image:
+    """The largest square of the image, scaled to `side` pixels by Lanczos.
+
+    Args:
+        image: of any size.
+        side: of the result.
+        height: where a tall image's square lies: 0 at the top, 0.5 in the middle, 1 at the bottom.
+    """
+    centering = (0.5, height if image.height > image.width else 0.5)
+    return ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS, centering=centering)
+
+
+def luma(image: Image.Image, side: int) -> NDArray[np.float64]:
+    """Rec. 601 luma in 0..255, scaled to (`side`, `side`) by Lanczos; whole numbers, as Pillow's mode L has them."""
+    return np.asarray(image.convert("L").resize((side, side), Image.Resampling.LANCZOS), dtype=np.float64)
+
+
+def perceptual_hash(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """64 bits of an image's luma at 32×32: each of its 8×8 lowest DCT coefficients against their median (Zauner 2010).
+
+    The median is that of the 63 without the mean, which every other image of the same brightness shares.
+    """
+    low = dctn(values, norm="ortho")[:8, :8].ravel()
+    return np.asarray(low > np.median(low[1:]))
+
+
+def png_bytes(image: Image.Image, parameters: str | None = None, *, compress_level: int = -1) -> bytes:
+    """The bytes of a PNG; `parameters` is the text from which A1111 and other web UIs set up the same image."""
+    info = PngInfo()
+    if parameters is not None:
+        info.add_text("parameters", parameters)
+    stream = io.BytesIO()
+    image.save(stream, "PNG", pnginfo=info, compress_level=compress_level)
+    return stream.getvalue()

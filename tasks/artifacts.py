@@ -9,6 +9,8 @@ from typing import Any
 from PIL import Image
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
+from anime_lora.images import read_rgb
+
 MAX_BYTES = 300_000
 """An image artifact's size: 3 MB took the UI half a second each, and lists show many."""
 MAX_ROWS = 200
@@ -27,8 +29,7 @@ def show_images(files: list[Path], key: str, description: str) -> None:
     rows = -(-len(files) // ACROSS)
     sheet = Image.new("RGB", (min(len(files), ACROSS) * TILE, rows * TILE), "white")
     for i, file in enumerate(files):
-        with Image.open(file) as image:
-            tile = image.convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS)
+        tile = read_rgb(file).resize((TILE, TILE), Image.Resampling.LANCZOS)
         sheet.paste(tile, (i % ACROSS * TILE, i // ACROSS * TILE))
     _image_artifact(shrunk(sheet), "webp", key, description)
 
@@ -43,8 +44,7 @@ def small(path: Path) -> tuple[bytes, str]:
     kind = path.suffix.lstrip(".").replace("jpg", "jpeg")
     if kind in {"webp", "jpeg", "png"} and path.stat().st_size <= MAX_BYTES:
         return path.read_bytes(), kind
-    with Image.open(path) as opened:
-        return shrunk(opened.convert("RGB")), "webp"
+    return shrunk(read_rgb(path)), "webp"
 
 
 def shrunk(image: Image.Image) -> bytes:

@@ -1,7 +1,8 @@
 """Ingest: every file of every source is taken into a content-addressed store or rejected with a reason."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from anime_lora.config.section import Compute
 from anime_lora.data.captions import captions, is_sidecar, stem
 from anime_lora.data.memo import Memo
 from anime_lora.data.sources import Entry, entries
-from anime_lora.errors import SourceError
+from anime_lora.errors import BadImageError, SourceError
 from anime_lora.executors import ordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
-from anime_lora.images import FORMATS, BadImageError, examine
+from anime_lora.images import FORMATS, decode
 from anime_lora.progress import track
 
 Row = dict[str, Any]
@@ -110,16 +111,17 @@ def _open(job: Job) -> Row:
     """Decode one file and put its bytes into the store."""
     try:
         content = job.content if isinstance(job.content, bytes) else job.content.read_bytes()
-        facts = examine(content, job.max_pixels)
+        image = decode(content, job.max_pixels)
     except BadImageError as error:
         return {"reason": str(error)}
     except OSError as error:
         return {"reason": f"cannot be read: {error.strerror}"}
-    name = f"store/{facts.id[:2]}/{facts.id}{FORMATS[facts.format]}"
+    digest, kind = sha256(content).hexdigest(), str(image.format)
+    name = f"store/{digest[:2]}/{digest}{FORMATS[kind]}"
     path = job.store.parent / name
     if not path.exists():
         write_bytes(path, content)
-    return {**asdict(facts), "store": name}
+    return {"id": digest, "format": kind, "width": image.width, "height": image.height, "store": name}
 
 
 def _rows(images: list[Entry], facts: list[Row], words: dict[str, dict[str, tuple[str, str]]]) -> list[Row]:

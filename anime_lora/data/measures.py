@@ -2,19 +2,14 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from anime_lora.images import HASH_SIDE, perceptual_hash
 
 SIDE = 128
 """Images are measured at this size, so that a limit means the same for each."""
 BLOCK = 2048
-
-
-def luma(image: Image.Image) -> NDArray[np.float64]:
-    """Luma of an RGB image at 128×128, 0..255."""
-    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
 
 
 def contrast(values: NDArray[np.float64]) -> float:
@@ -30,10 +25,9 @@ def sharpness(values: NDArray[np.float64]) -> float:
 
 
 def phash(values: NDArray[np.float64]) -> str:
-    """64-bit perceptual hash as 16 hex digits: the 8×8 lowest DCT coefficients against their median (Zauner 2010)."""
-    small = values.reshape(32, 4, 32, 4).mean((1, 3))
-    low = dctn(small, norm="ortho")[:8, :8].ravel()
-    return np.packbits(low > np.median(low[1:])).tobytes().hex()
+    """The perceptual hash of luma at 128×128 as 16 hex digits."""
+    small = values.reshape(HASH_SIDE, SIDE // HASH_SIDE, HASH_SIDE, SIDE // HASH_SIDE).mean((1, 3))
+    return np.packbits(perceptual_hash(small)).tobytes().hex()
 
 
 def clusters(hashes: list[str], bits: int) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -12,10 +11,10 @@ from anime_lora.config.data import Resize
 from anime_lora.config.section import Compute
 from anime_lora.data.memo import Memo
 from anime_lora.data.validate import read_manifest
-from anime_lora.errors import DatasetError
+from anime_lora.errors import BadImageError, DatasetError
 from anime_lora.executors import ordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
-from anime_lora.images import BadImageError, load, to_rgb
+from anime_lora.images import crop_square, png_bytes, read_rgb
 from anime_lora.progress import track
 
 CACHE = paths.CACHE / "resize"
@@ -89,16 +88,12 @@ def square(job: Job) -> str:
         DatasetError: the stored image is missing or damaged.
     """
     try:
-        image = to_rgb(load(job.source.read_bytes()), job.background)
-    except (OSError, BadImageError) as error:
-        raise DatasetError(f"{job.source}: {error}; run `python -m anime_lora ingest` again") from None
-    side = (job.size, job.size)
+        image = read_rgb(job.source, job.background)
+    except BadImageError as error:
+        raise DatasetError(f"{error}; run `python -m anime_lora ingest` again") from None
     if job.fit == "pad":
-        result = ImageOps.pad(image, side, Image.Resampling.LANCZOS, color=job.background)
+        result = ImageOps.pad(image, (job.size, job.size), Image.Resampling.LANCZOS, color=job.background)
     else:
-        middle = FACE_HEIGHT if job.focus == "face" and image.height > image.width else 0.5
-        result = ImageOps.fit(image, side, Image.Resampling.LANCZOS, centering=(0.5, middle))
-    stream = BytesIO()
-    result.save(stream, "PNG", compress_level=4)
-    write_bytes(job.target, stream.getvalue())
+        result = crop_square(image, job.size, FACE_HEIGHT if job.focus == "face" else 0.5)
+    write_bytes(job.target, png_bytes(result, compress_level=4))
     return sha256(result.tobytes()).hexdigest()

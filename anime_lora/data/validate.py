@@ -15,12 +15,12 @@ from pandera.errors import SchemaErrors
 from anime_lora.config import paths
 from anime_lora.config.data import Validate
 from anime_lora.config.section import Compute
-from anime_lora.data.measures import clusters, contrast, luma, phash, psi, sharpness
+from anime_lora.data.measures import SIDE, clusters, contrast, phash, psi, sharpness
 from anime_lora.data.memo import Memo
 from anime_lora.errors import DatasetError
 from anime_lora.executors import ordered
 from anime_lora.files import fresh_folder, read_jsonl, write_json, write_jsonl
-from anime_lora.images import load, to_rgb
+from anime_lora.images import decode, luma, to_rgb
 from anime_lora.progress import track
 
 Row = dict[str, Any]
@@ -98,9 +98,9 @@ def read_manifest(folder: Path, stage: str) -> list[Row]:
 
 def measure(path: Path) -> Row:
     """Numbers of one stored image: pixel hash, perceptual hash, contrast, sharpness, alpha."""
-    image = load(path.read_bytes())
-    pixels = to_rgb(image, (255, 255, 255))
-    values = luma(pixels)
+    image = decode(path.read_bytes())
+    pixels = to_rgb(image)
+    values = luma(pixels, SIDE)
     return {
         "pixels": sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest(),
         "phash": phash(values),

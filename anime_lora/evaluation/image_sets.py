@@ -15,6 +15,7 @@ from anime_lora.errors import DatasetError, EvaluationError
 from anime_lora.evaluation.encoders import Encoder
 from anime_lora.evaluation.statistics import Floats, Resample
 from anime_lora.files import read_jsonl
+from anime_lora.images import read_rgb
 
 CLUSTER = ["cluster", "seed"]
 
@@ -29,8 +30,7 @@ class ImageSet:
     def native(self) -> Iterator[Image.Image]:
         """Each image as RGB at its own size."""
         for path in self.table["path"]:
-            with Image.open(path) as opened:
-                yield opened.convert("RGB")
+            yield read_rgb(path)
 
     def images(self, size: int) -> Iterator[Image.Image]:
         """Each image as RGB of `size` pixels square."""
@@ -39,9 +39,7 @@ class ImageSet:
     def open(self, rows: Iterable[int], size: int) -> Iterator[Image.Image]:
         """The images of some rows of the table."""
         for path in self.table["path"].iloc[list(rows)]:
-            with Image.open(path) as opened:
-                image = opened.convert("RGB")
-            yield image if image.size == (size, size) else image.resize((size, size), Image.Resampling.LANCZOS)
+            yield read_rgb(path).resize((size, size), Image.Resampling.LANCZOS)
 
 
 @dataclass(frozen=True)

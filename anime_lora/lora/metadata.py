@@ -16,6 +16,7 @@ from PIL import Image
 
 from anime_lora.config.section import Base, Concept
 from anime_lora.config.train import Train
+from anime_lora.images import read_rgb
 from anime_lora.lora.formats.kohya import written_alpha
 
 THUMBNAIL = 256
@@ -188,9 +189,8 @@ def _source_date() -> int | None:
 
 def thumbnail(strip: Path) -> str:
     """The first image of a sample strip as a JPEG data URI of at most 256 px."""
-    with Image.open(strip) as opened:
-        side = opened.height
-        image = opened.crop((0, 0, side, side)).convert("RGB")
+    row = read_rgb(strip)
+    image = row.crop((0, 0, row.height, row.height))
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "jpeg", quality=85)

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from PIL import Image
-
+from anime_lora.images import read_size
 from anime_lora.sampling.grids import Sheet
 from anime_lora.sampling.suite import Shot, file_stem
 
@@ -134,10 +133,9 @@ def _there(folder: Path | None, name: str) -> Path | None:
 
 def epochs(folder: Path) -> Sheet | None:
     """The strips that training generated after each epoch, one row each; None where there is none."""
-    strips: list[Path | None] = [*sorted(folder.glob("epoch-*.png"))]
+    strips = sorted(folder.glob("epoch-*.png"))
     if not strips:
         return None
-    with Image.open(str(strips[0])) as first:
-        aspect = first.width / first.height
-    names = [f"epoch {int(file.stem.split('-')[1])}" for file in strips if file]
-    return Sheet("epochs", "Epoch by epoch, same noise", [""], names, [[file] for file in strips], aspect)
+    width, height = read_size(strips[0])
+    names = [f"epoch {int(file.stem.split('-')[1])}" for file in strips]
+    return Sheet("epochs", "Epoch by epoch, same noise", [""], names, [[file] for file in strips], width / height)

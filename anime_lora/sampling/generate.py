@@ -1,7 +1,6 @@
 """Shots become images: batched, one CPU generator each, remembered between runs."""
 
 import hashlib
-import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -11,15 +10,15 @@ from typing import Any
 
 import torch
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from anime_lora.errors import SamplingError
+from anime_lora.errors import BadImageError, SamplingError
 from anime_lora.files import sha256_file, write_bytes
+from anime_lora.images import crop_square, png_bytes, read_rgb
 from anime_lora.sampling.controlnet import edges
 from anime_lora.sampling.pipelines import SECOND, STYLE, Pipelines
 from anime_lora.sampling.suite import Shot
 
-VERSION = 1
+VERSION = 2
 """Raised when the same inputs give other pixels: everything remembered is generated anew."""
 LABELS = ("gallery", "arm", "cluster", "ordinal", "style", "trigger")
 """Fields of a shot that change nothing in the image."""
@@ -84,7 +83,7 @@ def generate(
     for batch in _batches(list(missing.values()), batch_size):
         pipelines.set_weights(weights(batch[0]))
         for shot, image in zip(batch, generate_batch(batch, pipelines, sources), strict=True):
-            write_bytes(files[shot], _png(image, parameters(shot, pipelines)))
+            write_bytes(files[shot], png_bytes(image, parameters(shot, pipelines)))
             on_progress(waiting[files[shot]])
     pipelines.set_weights({})
     return files
@@ -129,14 +128,9 @@ def generate_batch(batch: list[Shot], pipelines: Pipelines, sources: Path | None
 def read_source(file: Path, size: int) -> Image.Image:
     """An image as the pipeline sees it: RGB, centre square, `size` pixels."""
     try:
-        with Image.open(file) as opened:
-            image = opened.convert("RGB")
-    except (OSError, ValueError) as error:
-        raise SamplingError(f"source {file} cannot be read as an image: repair or remove it") from error
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.LANCZOS)
+        return crop_square(read_rgb(file), size)
+    except BadImageError as error:
+        raise SamplingError(f"source {error}; repair or remove it") from error
 
 
 def parameters(shot: Shot, pipelines: Pipelines) -> str:
@@ -158,11 +152,3 @@ def parameters(shot: Shot, pipelines: Pipelines) -> str:
     if shot.strength is not None:
         facts["Denoising strength"] = f"{shot.strength:g}"
     return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in facts.items())])
-
-
-def _png(image: Image.Image, text: str) -> bytes:
-    info = PngInfo()
-    info.add_text("parameters", text)
-    stream = io.BytesIO()
-    image.save(stream, "PNG", pnginfo=info)
-    return stream.getvalue()

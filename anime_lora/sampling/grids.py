@@ -9,6 +9,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from anime_lora.files import write_bytes
+from anime_lora.images import png_bytes, read_rgb
 
 PREVIEW_BYTES = 300_000
 PREVIEW_WIDTH = 1400
@@ -71,9 +72,7 @@ def compose(sheet: Sheet, tile: int) -> Image.Image:
 def _tile(file: Path | None, size: tuple[int, int]) -> Image.Image:
     if file is None:
         return Image.new("RGB", size, GAP_COLOUR)
-    with Image.open(file) as opened:
-        image = opened.convert("RGB")
-    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+    return read_rgb(file).resize(size, Image.Resampling.LANCZOS)
 
 
 def _wrap(text: str, face: ImageFont.FreeTypeFont, width: float) -> Iterator[str]:
@@ -90,9 +89,8 @@ def _wrap(text: str, face: ImageFont.FreeTypeFont, width: float) -> Iterator[str
 
 def save(page: Image.Image, stem: Path) -> None:
     """Write `stem`.png whole and `stem`.webp of at most `PREVIEW_BYTES`."""
-    stream = io.BytesIO()
-    page.save(stream, "PNG", compress_level=6)  # `optimize` takes eight times as long for 5 % fewer bytes
-    write_bytes(stem.with_name(stem.name + ".png"), stream.getvalue())
+    # `optimize` takes eight times as long for 5 % fewer bytes
+    write_bytes(stem.with_name(stem.name + ".png"), png_bytes(page, compress_level=6))
     write_bytes(stem.with_name(stem.name + ".webp"), preview(page))
 
 

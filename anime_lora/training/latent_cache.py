@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from anime_lora.diffusion.tensor_file import hash_tensors, read_header, serialize
-from anime_lora.errors import DatasetError, TrainingError
+from anime_lora.errors import BadImageError, DatasetError, TrainingError
 from anime_lora.files import write_bytes
+from anime_lora.images import read_rgb
 from anime_lora.progress import track
 from anime_lora.training.images import TrainingImage
 
@@ -35,12 +36,9 @@ def module_hash(module: torch.nn.Module) -> str:
 def pixels(path: Path, size: int) -> Tensor:
     """An image as (1, 3, `size`, `size`) in [-1, 1], scaled by Lanczos when it has another size."""
     try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read as an image ({error}): run the organize stage again") from error
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
+        image = read_rgb(path).resize((size, size), Image.Resampling.LANCZOS)
+    except BadImageError as error:
+        raise DatasetError(f"{error}: run the organize stage again") from error
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 

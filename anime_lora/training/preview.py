@@ -1,15 +1,14 @@
 """Validation images while training: a short sampling of the adapter as it is, from seeds of its own."""
 
-import io
 from pathlib import Path
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from anime_lora.files import write_bytes
+from anime_lora.images import png_bytes
 from anime_lora.training.stop import Stop
 from anime_lora.training.trainer import Run
 
@@ -27,17 +26,8 @@ def generate_strip(run: Run, path: Path, stop: Stop, trained: bool) -> list[Tens
     for place, one in enumerate(images):
         strip.paste(one, (place * width, 0))
     asked = run.settings.validation_prompt + (f" <lora:{run.name}:1>" if trained else "")
-    write_bytes(path, png(strip, parameters(run, asked, seeds[0])))
+    write_bytes(path, png_bytes(strip, parameters(run, asked, seeds[0])))
     return latents
-
-
-def png(image: Image.Image, metadata: str) -> bytes:
-    """The bytes of a PNG that carries `metadata` as its `parameters`."""
-    text = PngInfo()
-    text.add_text("parameters", metadata)
-    buffer = io.BytesIO()
-    image.save(buffer, "png", pnginfo=text)
-    return buffer.getvalue()
 
 
 def parameters(run: Run, prompt: str, seed: int) -> str:

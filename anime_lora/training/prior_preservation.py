@@ -3,11 +3,10 @@
 import hashlib
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from anime_lora.diffusion.rng import number
+from anime_lora.errors import BadImageError
 from anime_lora.files import write_bytes
+from anime_lora.images import png_bytes, read_rgb
 from anime_lora.progress import track
 from anime_lora.training import preview
 from anime_lora.training.images import TrainingImage
@@ -40,7 +39,7 @@ def class_images(run: Run, cache: Path, stop: Stop, most: int | None = None) -> 
             for i, file in track(missing, "train", "generate class images", len(missing), unit="image"):
                 seed = number("prior", i) % 2**32
                 image = preview.decode(run, preview.sample(run, settings.prior_prompt, seed, stop))
-                write_bytes(file, preview.png(image, preview.parameters(run, settings.prior_prompt, seed)))
+                write_bytes(file, png_bytes(image, preview.parameters(run, settings.prior_prompt, seed)))
     run.accelerator.wait_for_everyone()
     return [_class_image(file, settings.prior_prompt) for _, file in wanted]
 
@@ -48,14 +47,12 @@ def class_images(run: Run, cache: Path, stop: Stop, most: int | None = None) -> 
 def _whole(file: Path) -> bool:
     """Whether an image is there and can be read to its end."""
     try:
-        with Image.open(file) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError):
+        read_rgb(file)
+    except BadImageError:
         return False
     return True
 
 
 def _class_image(file: Path, prompt: str) -> TrainingImage:
-    with Image.open(file) as image:
-        digest = hashlib.sha256(np.asarray(image.convert("RGB")).tobytes()).hexdigest()
+    digest = hashlib.sha256(read_rgb(file).tobytes()).hexdigest()
     return TrainingImage(digest, file, prompt, "prior", digest, f"class image {file.name}")

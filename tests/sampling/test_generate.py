@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from anime_lora.config.section import Base, Compute
-from anime_lora.sampling.generate import generate, image_key
+from anime_lora.sampling.generate import generate, image_key, read_source
 from anime_lora.sampling.pipelines import Pipelines
 from anime_lora.sampling.suite import Shot
 
@@ -123,3 +123,17 @@ def test_a_lora_trained_for_v_is_sampled_with_v(base: Base, compute: Compute, lo
 def metadata_of(file: Path) -> dict[str, str]:
     with safe_open(file, "pt") as opened:
         return opened.metadata() or {}
+
+
+def test_a_source_is_what_a_viewer_shows_of_it(tmp_path: Path) -> None:
+    """A turned photo stands upright, and what is transparent is white: the pipeline sees what its owner sees."""
+    photo = Image.new("RGB", (40, 20), "blue")
+    photo.paste("red", (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "turned.jpg", exif=exif, quality=100, subsampling=0)
+    red, blue = (read_source(tmp_path / "turned.jpg", 8).getpixel((4, y)) for y in (1, 6))
+    assert red[0] - red[2] > 200
+    assert blue[2] - blue[0] > 200
+    Image.new("RGBA", (20, 20), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert read_source(tmp_path / "clear.png", 8).getcolors() == [(64, (255, 255, 255))]

@@ -1,4 +1,4 @@
-"""Measures that need no weights: sharpness, clipping, structure, hair colour by hue, perceptual hash.
+"""Measures that need no weights: sharpness, clipping, structure, hair colour by hue.
 
 Images are PIL RGB; values are read as floats in 0..1.
 """
@@ -6,9 +6,8 @@ Images are PIL RGB; values are read as floats in 0..1.
 import colorsys
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from scipy import fft, ndimage
+from scipy import ndimage
 
 from anime_lora.evaluation.statistics import Floats
 
@@ -79,10 +78,3 @@ def _name(red: float, green: float, blue: float) -> str:
     degrees = hue * 360
     name = min(HUES, key=lambda one: min(abs(HUES[one] - degrees), 360 - abs(HUES[one] - degrees)))
     return "brown" if 12 <= degrees <= 50 and value < BROWN_VALUE else name
-
-
-def phash(image: Image.Image) -> NDArray[np.bool_]:
-    """64 bits of the lowest frequencies at 32 px, each above or below their median."""
-    small = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=np.float64)
-    low = fft.dctn(small, norm="ortho")[:8, :8].ravel()
-    return np.asarray(low > np.median(low))

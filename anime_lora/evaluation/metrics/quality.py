@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from anime_lora.evaluation.encoders import Encoder
 from anime_lora.evaluation.image_sets import Album, ImageSet
-from anime_lora.evaluation.metrics.pixels import clipped, phash, sharpness
+from anime_lora.evaluation.metrics.pixels import clipped, sharpness
 from anime_lora.evaluation.metrics.results import Findings, unit_values
 from anime_lora.evaluation.metrics.similarity import memorisation
 from anime_lora.evaluation.metrics.style import trigger_units, unit_names
 from anime_lora.evaluation.statistics import Estimate, Floats, pairwise_mean
+from anime_lora.images import HASH_SIDE, luma, perceptual_hash
 
 COPY_BITS = 6
 """Perceptual hashes (64 bits) that differ in fewer bits look alike at a glance."""
@@ -107,4 +108,4 @@ def hashes(album: Album) -> Findings:
 
 
 def _hashes(images: ImageSet, rows: Iterable[int], size: int) -> NDArray[np.bool_]:
-    return np.array([phash(one) for one in images.open(rows, size)])
+    return np.array([perceptual_hash(luma(one, HASH_SIDE)) for one in images.open(rows, size)])

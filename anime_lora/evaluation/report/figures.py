@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from anime_lora.evaluation.metrics.results import Findings
 from anime_lora.evaluation.report.plots import series
 from anime_lora.evaluation.report.wording import cell
+from anime_lora.images import read_size
 
 GALLERIES = {
     "base-lora": ("Base beside LoRA", "Same prompts, same noise: the upper row without the LoRA, the lower with it."),
@@ -57,8 +56,7 @@ def _relative(file: Path, own: Path, beside: Path) -> str:
 
 
 def _image(file: Path, title: str, shown: str) -> dict[str, Any]:
-    with Image.open(file) as opened:
-        width, height = opened.size
+    width, height = read_size(file)
     preview = shown.removesuffix(".png") + ".webp" if file.with_suffix(".webp").is_file() else None
     page = f", page {file.stem.split('-')[-1]}" if file.stem[-1].isdigit() else ""
     return {"file": shown, "preview": preview, "label": title + page, "alt": f"Contact sheet: {title}{page}",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from anime_lora.evaluation.metrics.pixels import clipped, hair_colour, phash, sharpness, ssim
+from anime_lora.evaluation.metrics.pixels import clipped, hair_colour, sharpness, ssim
 
 
 def noise(seed: int = 0, size: int = 64) -> Image.Image:
@@ -43,11 +43,3 @@ def test_ssim() -> None:
 def test_hair_colour(name: str, colour: str) -> None:
     """A head of one plain colour is called by its name."""
     assert hair_colour(Image.new("RGB", (64, 64), colour)) == name
-
-
-def test_phash() -> None:
-    """The hash outlives resizing and is far from that of another image."""
-    smooth = noise().filter(ImageFilter.GaussianBlur(4))
-    other = noise(1).filter(ImageFilter.GaussianBlur(4))
-    assert (phash(smooth) != phash(smooth.resize((200, 200)))).sum() <= 4
-    assert (phash(smooth) != phash(other)).sum() > 16
