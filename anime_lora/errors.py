@@ -6,6 +6,7 @@ AnimeLoraError
 ├── SourceError      the images or archives cannot be read, or none is left
 ├── DatasetError     a manifest or dataset folder is missing, damaged or over a stated limit
 ├── BaseModelError   the base model cannot be found, read or trusted
+├── DeviceError      the device asked for is not here, or cannot do what the settings ask for
 ├── TrainingError    training cannot start or go on
 ├── AdapterError     a LoRA file is damaged, foreign, or does not fit the base
 ├── SamplingError    images cannot be generated
@@ -41,6 +42,10 @@ class DatasetError(AnimeLoraError):
 
 class BaseModelError(AnimeLoraError):
     """The base model cannot be found, read or trusted."""
+
+
+class DeviceError(AnimeLoraError):
+    """The device asked for is not here, or cannot do what the settings ask for."""
 
 
 class TrainingError(AnimeLoraError):

@@ -31,10 +31,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     params = load_params(PARAMS)
-    device = machine.device_name(params.compute)
+    device = machine.pick_device(params.compute.device)
     base = Base(model=str(POCKET), revision=None, resolution=params.base.resolution)
     with tempfile.TemporaryDirectory() as name:
-        run = open_run(params.train, base, POCKET, machine.accelerator(params.train, device), (Path(name), "mark"))
+        run = open_run(params.train, base, POCKET, machine.new_accelerator(params.train, device), (Path(name), "mark"))
         run.images = read(4 * run.group_size, base.resolution, Path(name))
         run.batches.latents.fill(run.images, [False], lambda: None)
         run.training_mode(True)

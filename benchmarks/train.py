@@ -143,14 +143,14 @@ def settings_of(options: argparse.Namespace) -> Train:
 
 def device_here() -> torch.device:
     """Where training would run."""
-    return torch.device(machine.device_name(load_params(PARAMS).compute))
+    return torch.device(machine.pick_device(load_params(PARAMS).compute.device))
 
 
 def open_ours(options: argparse.Namespace, side: int, base: Path, folder: Path) -> Run:
     """Our run with its images, nothing encoded yet."""
     settings = settings_of(options)
     section = Base(model=str(base), revision=None, resolution=side)
-    accelerator = machine.accelerator(settings, str(device_here()))
+    accelerator = machine.new_accelerator(settings, str(device_here()))
     run = open_run(settings, section, base, accelerator, (folder / "cache", "mark"))
     run.images = read(4 * options.batch, side, folder)
     return run

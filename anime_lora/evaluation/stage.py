@@ -9,6 +9,7 @@ from anime_lora.config import paths
 from anime_lora.config.evaluate import Evaluate
 from anime_lora.config.section import Base, Compute, Concept
 from anime_lora.data.dataset_diff import read_version
+from anime_lora.diffusion.device import pick_device
 from anime_lora.errors import EvaluationError
 from anime_lora.evaluation.claims import judge
 from anime_lora.evaluation.encoders import Encoder, load_encoders
@@ -24,7 +25,6 @@ from anime_lora.evaluation.report.model import content
 from anime_lora.evaluation.report.plots import read_heldout, write_csv
 from anime_lora.files import fresh_folder, refuse_foreign, write_json
 from anime_lora.progress import Progress
-from anime_lora.sampling.pipelines import pick_device
 
 STAGE = "evaluate"
 SHOWN_PARAMS = ("rank", "alpha", "target", "epochs", "learning_rate")

@@ -14,6 +14,7 @@ from diffusers.utils import logging as diffusers_logging
 
 from anime_lora.config.section import Base, Compute
 from anime_lora.diffusion.base_model import configs_hash, load_pipeline, locate, weights_hash
+from anime_lora.diffusion.device import pick_device
 from anime_lora.diffusion.tensor_file import read_header
 from anime_lora.errors import AdapterError
 from anime_lora.files import sha256_file
@@ -117,15 +118,6 @@ class Pipelines:
         """Take every adapter off again."""
         self.text.unload_lora_weights()
         self.adapters = {}
-
-
-def pick_device(wanted: str) -> str:
-    """`cuda`, `mps` or `cpu`: what is asked for, or the best there is for `auto`."""
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 @contextlib.contextmanager

@@ -38,13 +38,13 @@ def plan(  # noqa: PLR0917  the door: four sections, two folders
         BaseModelError: the base is missing or broken.
     """
     images = read_images(source)
-    device = machine.device_name(compute)
-    machine.check(settings, device, compute.processes)
+    device = machine.pick_device(compute.device)
+    machine.check_device(settings, device, compute.processes)
     sanity_checks.refuse(settings, concept, images)
     path = locate(base)
     facts, mark = identity(settings, concept, base, path, images)
     with machine.deterministic(device), listening() as stop:
-        run = open_run(settings, base, path, machine.accelerator(settings, device), (cache, mark))
+        run = open_run(settings, base, path, machine.new_accelerator(settings, device), (cache, mark))
         run.images = sorted(images, key=lambda image: image.id)
         with room_on_disk("latents and class images", cache), measure.fitting(run):
             run.images += prior_preservation.class_images(

@@ -52,12 +52,12 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
         SystemExit: code 75 after SIGTERM or SIGINT, with the work saved.
     """
     refuse_foreign(out, paths.WRITES[paths.TRAIN])
-    device = machine.device_name(compute)
-    machine.check(settings, device, compute.processes)
+    device = machine.pick_device(compute.device)
+    machine.check_device(settings, device, compute.processes)
     images = read_images(organize)
     sanity_checks.refuse(settings, concept, images)
     base_path = locate(base)
-    if compute.processes > 1 and not machine.launched():
+    if compute.processes > 1 and not machine.is_launched():
         processes.relaunch(compute.processes, device)
         return
     facts, mark = identity(settings, concept, base, base_path, images)
@@ -103,7 +103,7 @@ def identity(
 def _prepared(settings: Train, base: Base, path: Path, device: str, work: tuple[Path, str]) -> Run:
     """The run on its loaded base; says when unfinished work of other settings lies about."""
     cache, mark = work
-    accelerator = machine.accelerator(settings, device)
+    accelerator = machine.new_accelerator(settings, device)
     folder = work_folder(cache, mark)
     if accelerator.is_main_process:
         for done in folder.parent.glob(f"{DONE}*"):

@@ -115,7 +115,7 @@ def make_run(base: Path, dataset: Path, folder: Path, **changes: Any) -> Run:
     settings = train_settings(**changes)
     pipe = load_pipeline(base, device.DTYPES[settings.precision])
     latents = Latents(folder / "latents", pipe.vae, SIDE)
-    run = assemble(pipe, settings, device.accelerator(settings, "cpu"), latents, (folder / "work", "mark"))
+    run = assemble(pipe, settings, device.new_accelerator(settings, "cpu"), latents, (folder / "work", "mark"))
     run.images = read_images(dataset)
     return run
 

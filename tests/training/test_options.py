@@ -10,9 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from anime_lora.config.section import Compute
 from anime_lora.config.train import Train
-from anime_lora.diffusion import device as machine
 from anime_lora.diffusion.rng import groups
 from anime_lora.errors import TrainingError
 from anime_lora.lora import adapter as lora
@@ -24,7 +22,7 @@ from anime_lora.training.optim import Average, rate_factor
 from anime_lora.training.prior_preservation import class_images
 from anime_lora.training.state import State
 from anime_lora.training.stop import Stop
-from tests.support.tiny import COMPUTE, ROOT, make_run, train_settings
+from tests.support.tiny import ROOT, make_run
 
 RUNS = [
     {"optimizer": "adamw8bit"},
@@ -202,30 +200,6 @@ def test_average_follows_and_swaps_back() -> None:
     assert float(weight) == pytest.approx(1 - 2 / 11)
     average.swap()
     assert float(weight) == 1.0
-
-
-def test_what_the_machine_cannot_do_is_refused() -> None:
-    """fp16 on a CPU, xformers without CUDA, a GPU that is not there: each error names the way out."""
-    with pytest.raises(TrainingError, match=r"fp16 needs a CUDA GPU.*bf16"):
-        machine.check(train_settings(precision="fp16"), "cpu")
-    with pytest.raises(TrainingError, match=r"xformers.*use sdpa"):
-        machine.check(train_settings(attention="xformers"), "cpu")
-    if not torch.cuda.is_available():
-        with pytest.raises(TrainingError, match=r"compute\.device is cuda"):
-            machine.device_name(Compute(**{**COMPUTE.model_dump(), "device": "cuda"}))
-
-
-def test_what_a_gpu_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """xformers that is not installed, more processes than GPUs, several on mps; CPUs may have any number."""
-    monkeypatch.setattr("anime_lora.diffusion.device.find_spec", lambda _: None)
-    with pytest.raises(TrainingError, match=r"not installed.*use sdpa"):
-        machine.check(train_settings(attention="xformers"), "cuda")
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    for device, processes in (("cuda", 3), ("mps", 2)):
-        with pytest.raises(TrainingError, match=rf"compute\.processes is {processes}, but {device} has"):
-            machine.check(train_settings(), device, processes)
-    machine.check(train_settings(), "cuda", 2)
-    machine.check(train_settings(), "cpu", 8)
 
 
 def test_prodigy_with_an_adam_rate_is_refused(make: Callable) -> None:
