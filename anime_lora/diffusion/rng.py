@@ -1,4 +1,4 @@
-"""The randomness of training as a pure function of (run seed, epoch, image): resuming needs only a step number.
+"""Random numbers as a pure function of a key such as (run seed, epoch, image): resuming needs only a step number.
 
 No function here reads or moves the global generators, so validation, workers and process counts change none.
 """
@@ -13,15 +13,15 @@ import torch
 T = TypeVar("T")
 
 
-def number(*key: object) -> int:
-    """A 63-bit number that follows from `key` alone."""
+def seed_from(*key: object) -> int:
+    """A 63-bit seed that follows from `key` alone: the first bytes of its sha256."""
     text = "\x1f".join(str(part) for part in key)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def generator(*key: object) -> torch.Generator:
     """A CPU generator seeded by `key` alone."""
-    return torch.Generator().manual_seed(number(*key))
+    return torch.Generator().manual_seed(seed_from(*key))
 
 
 def shuffled(items: Sequence[T], *key: object) -> list[T]:
@@ -29,12 +29,12 @@ def shuffled(items: Sequence[T], *key: object) -> list[T]:
     return [items[i] for i in torch.randperm(len(items), generator=generator(*key)).tolist()]
 
 
-def order(ids: Sequence[str], seed: int, epoch: int) -> list[int]:
-    """The order in which an epoch visits the images: positions in `ids`, each once.
+def epoch_order(ids: Sequence[str], seed: int, epoch: int) -> list[int]:
+    """The order in which an epoch shows the images: positions in `ids`, each once.
 
     An image's place among the others depends on its id, so adding one leaves the rest in their order.
     """
-    return sorted(range(len(ids)), key=lambda i: number("order", seed, epoch, ids[i]))
+    return sorted(range(len(ids)), key=lambda i: seed_from("order", seed, epoch, ids[i]))
 
 
 def groups(items: Sequence[T], size: int) -> list[list[T]]:
@@ -44,7 +44,7 @@ def groups(items: Sequence[T], size: int) -> list[list[T]]:
 
 @dataclass(frozen=True)
 class NoiseSample:
-    """The random numbers of one visit of one image; tensors in fp32 on the CPU."""
+    """The random numbers with which one image is shown in one epoch; tensors in fp32 on the CPU."""
 
     posterior: torch.Tensor
     """Standard normal, (C, h, w): which sample of the VAE's posterior."""
@@ -56,15 +56,17 @@ class NoiseSample:
 
 
 def sample_noise(seed: int, epoch: int, image: str, shape: tuple[int, ...], timesteps: int) -> NoiseSample:
-    """The random numbers of one visit: `shape` is the latent's (C, h, w); timesteps are uniform in [0, `timesteps`)."""
-    stream = generator("visit", seed, epoch, image)
-    timestep = int(torch.randint(timesteps, (), generator=stream))
-    posterior = torch.randn(shape, generator=stream)
-    noise = torch.randn(shape, generator=stream)
-    offset = torch.randn((shape[0], 1, 1), generator=stream)
+    """The random numbers of one image in one epoch: `shape` is the latent's (C, h, w), the timestep uniform in
+    [0, `timesteps`).
+    """
+    rng = generator("visit", seed, epoch, image)
+    timestep = int(torch.randint(timesteps, (), generator=rng))
+    posterior = torch.randn(shape, generator=rng)
+    noise = torch.randn(shape, generator=rng)
+    offset = torch.randn((shape[0], 1, 1), generator=rng)
     return NoiseSample(posterior, noise, offset, timestep)
 
 
 def sample_bool(probability: float, *key: object) -> bool:
     """True with `probability`, decided by `key` alone."""
-    return number(*key) < probability * 2**63
+    return seed_from(*key) < probability * 2**63

@@ -8,7 +8,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from anime_lora.config.train import Train
-from anime_lora.diffusion.rng import order, sample_bool, sample_noise, shuffled
+from anime_lora.diffusion.rng import epoch_order, sample_bool, sample_noise, shuffled
 from anime_lora.training import losses
 from anime_lora.training.images import TrainingImage
 from anime_lora.training.latent_cache import Latents
@@ -29,7 +29,7 @@ def epoch_visits(
 ) -> list[Visit]:
     """An epoch: every training image once, class images dealt out in turn."""
     dealt = shuffled(priors, "prior", seed, epoch)
-    places = order([image.id for image in images], seed, epoch)
+    places = epoch_order([image.id for image in images], seed, epoch)
     return [Visit(epoch, images[i], dealt[n % len(dealt)] if dealt else None) for n, i in enumerate(places)]
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from anime_lora.diffusion.rng import number
+from anime_lora.diffusion.rng import seed_from
 from anime_lora.errors import BadImageError
 from anime_lora.files import write_bytes
 from anime_lora.images import png_bytes, read_rgb
@@ -17,7 +17,7 @@ from anime_lora.training.validation import eval_mode
 
 def folder(cache: Path, base: dict[str, str]) -> Path:
     """Where class images of `base` lie; `base` as in the run's record."""
-    return cache / "prior" / f"{number('prior base', base['weights_sha256'], base['configs_sha256']):016x}"
+    return cache / "prior" / f"{seed_from('prior base', base['weights_sha256'], base['configs_sha256']):016x}"
 
 
 def class_images(run: Run, cache: Path, stop: Stop, most: int | None = None) -> list[TrainingImage]:
@@ -30,14 +30,14 @@ def class_images(run: Run, cache: Path, stop: Stop, most: int | None = None) -> 
     if settings.prior_images == 0:
         return []
     sampling = (settings.validation_steps, settings.validation_guidance, run.batches.latents.size)
-    key = number("prior folder", settings.prior_prompt, *sampling, run.batches.prediction, settings.precision)
+    key = seed_from("prior folder", settings.prior_prompt, *sampling, run.batches.prediction, settings.precision)
     places = [(i, cache / f"{key:016x}" / f"{i:05d}.png") for i in range(settings.prior_images)]
     wanted = [(i, file) for i, file in places if most is None or i < most or file.is_file()]
     if run.accelerator.is_main_process:
         missing = [(i, file) for i, file in wanted if not _whole(file)]
         with eval_mode(run):
             for i, file in track(missing, "train", "generate class images", len(missing), unit="image"):
-                seed = number("prior", i) % 2**32
+                seed = seed_from("prior", i) % 2**32
                 image = preview.decode(run, preview.sample(run, settings.prior_prompt, seed, stop))
                 write_bytes(file, png_bytes(image, preview.parameters(run, settings.prior_prompt, seed)))
     run.accelerator.wait_for_everyone()

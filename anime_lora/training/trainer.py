@@ -17,7 +17,7 @@ from anime_lora.config.section import Base
 from anime_lora.config.train import Train
 from anime_lora.diffusion.base_model import load_pipeline
 from anime_lora.diffusion.device import DTYPES
-from anime_lora.diffusion.rng import number
+from anime_lora.diffusion.rng import seed_from
 from anime_lora.errors import TrainingError
 from anime_lora.lora import adapter as lora
 from anime_lora.lora.fused_layers import fuse
@@ -103,7 +103,7 @@ class Run:
             return
         device = self.accelerator.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(number("dropout", self.settings.seed, visits[0].epoch, *(v.image.id for v in visits)))
+            torch.manual_seed(seed_from("dropout", self.settings.seed, visits[0].epoch, *(v.image.id for v in visits)))
             yield
 
     def training_mode(self, on: bool) -> None:

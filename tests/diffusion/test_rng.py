@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from anime_lora.diffusion.rng import groups, order, sample_bool, sample_noise, shuffled
+from anime_lora.diffusion.rng import epoch_order, groups, sample_bool, sample_noise, shuffled
 
 IDS = [f"image {i}" for i in range(50)]
 
@@ -25,17 +25,17 @@ def test_same_key_same_sample_and_nothing_global_moves() -> None:
     assert before[2] == np.random.get_state()[1].tolist()
 
 
-def test_order_visits_each_once_and_differs_by_epoch() -> None:
+def test_an_epoch_shows_each_image_once_in_an_order_of_its_own() -> None:
     """Every image once; another epoch or seed, another order."""
-    assert sorted(order(IDS, 1, 0)) == list(range(50))
-    assert order(IDS, 1, 0) != order(IDS, 1, 1)
-    assert order(IDS, 1, 0) != order(IDS, 2, 0)
+    assert sorted(epoch_order(IDS, 1, 0)) == list(range(50))
+    assert epoch_order(IDS, 1, 0) != epoch_order(IDS, 1, 1)
+    assert epoch_order(IDS, 1, 0) != epoch_order(IDS, 2, 0)
 
 
 def test_one_more_image_leaves_the_others_in_order() -> None:
     """The order is by image, not by position."""
-    with_one = [[*IDS, "new"][i] for i in order([*IDS, "new"], 1, 0)]
-    assert [name for name in with_one if name != "new"] == [IDS[i] for i in order(IDS, 1, 0)]
+    with_one = [[*IDS, "new"][i] for i in epoch_order([*IDS, "new"], 1, 0)]
+    assert [name for name in with_one if name != "new"] == [IDS[i] for i in epoch_order(IDS, 1, 0)]
 
 
 def test_last_group_is_what_is_left() -> None:
@@ -44,7 +44,7 @@ def test_last_group_is_what_is_left() -> None:
 
 
 def test_timesteps_are_uniform() -> None:
-    """Over 4000 visits each tenth of the schedule is met about 400 times."""
+    """Over 4000 epochs each tenth of the schedule is met about 400 times."""
     steps = np.array([sample_noise(1, epoch, "a", (1, 1, 1), 1000).timestep for epoch in range(4000)])
     counts = np.histogram(steps, bins=10, range=(0, 1000))[0]
     assert counts.min() > 320
