@@ -119,10 +119,10 @@ def inspect(file: Annotated[Path, typer.Argument(help="a LoRA file, ours or anot
 @app.command("check-adapter")
 def check_adapter(file: Annotated[Path, typer.Argument(help="a LoRA file for this base")]) -> None:
     """Load a LoRA file onto the base and generate one image; fails when it is not finite or flat."""
-    from anime_lora.sampling.trial import trial
+    from anime_lora.sampling.adapter_checks import check_adapter as run
 
     params = _params()
-    print(trial(file, params.validate_sample, params.concept, params.base, params.compute))
+    print(run(file, params.validate_sample, params.concept, params.base, params.compute))
 
 
 @app.command()

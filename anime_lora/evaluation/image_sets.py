@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from anime_lora.evaluation.encoders import Encoder
 from anime_lora.evaluation.statistics import Floats, Resample
 from anime_lora.files import read_jsonl
 from anime_lora.images import read_rgb
+from anime_lora.sampling.results import read_generated
+from anime_lora.sampling.sources import read_sources
 
 CLUSTER = ["cluster", "seed"]
 
@@ -93,12 +95,10 @@ def load_generated(folder: Path) -> ImageSet:
     """The images of validate-sample.
 
     Raises:
-        EvaluationError: they are not there.
+        SamplingError: images.jsonl is missing or damaged.
+        EvaluationError: an image is not there.
     """
-    try:
-        table = pd.DataFrame(read_jsonl(folder / "images.jsonl"))
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{folder}/images.jsonl cannot be read: run `dvc repro validate-sample` first") from error
+    table = pd.DataFrame([asdict(image) for image in read_generated(folder)])
     table["path"] = [folder / file for file in table["file"]]
     _there(table["path"])
     return ImageSet(table, {})
@@ -106,8 +106,7 @@ def load_generated(folder: Path) -> ImageSet:
 
 def load_sources(folder: Path, kind: str) -> ImageSet:
     """Sources or their true counterparts, as validate-sample placed them: columns source, path, labels."""
-    listed = read_jsonl(folder / "sources.jsonl") if (folder / "sources.jsonl").is_file() else []
-    rows = [{**row, "path": folder / kind / Path(row["file"]).name} for row in listed]
+    rows = [{**asdict(row), "path": folder / kind / Path(row.file).name} for row in read_sources(folder)]
     kept = [row for row in rows if row["path"].is_file()]
     return ImageSet(pd.DataFrame(kept, columns=["source", "file", "labels", "path"]), {})
 

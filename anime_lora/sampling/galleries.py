@@ -5,9 +5,12 @@ from pathlib import Path
 
 from anime_lora.images import read_size
 from anime_lora.sampling.grids import Sheet
-from anime_lora.sampling.suite import Shot, file_stem
+from anime_lora.sampling.suite import Shot
 
 Files = dict[Shot, Path]
+"""The PNG of each shot."""
+Sources = dict[str, Path]
+"""The image of each source, or of its true counterpart where it has one."""
 ARMS = {
     "base-plain": "base, no trigger",
     "base-trigger": "base, trigger",
@@ -18,7 +21,7 @@ PAGE = 8
 """Sources on one sheet of the strength gallery."""
 
 
-def sheets(files: Files, sources: Path | None, counterparts: Path | None) -> Iterator[Sheet]:
+def sheets(files: Files, sources: Sources, counterparts: Sources) -> Iterator[Sheet]:
     """Every gallery as sheets; an empty gallery gives none."""
     yield from _trigger(_of(files, "trigger"))
     yield from _styles(_of(files, "styles"))
@@ -86,7 +89,7 @@ def _arms(files: Files, title: str, arms: dict[str, str]) -> Iterator[Sheet]:
         yield _table(name, title, files, lambda shot: arms[shot.arm], lambda shot: shot.cluster)
 
 
-def _people(files: Files, sources: Path | None) -> Iterator[Sheet]:
+def _people(files: Files, sources: Sources) -> Iterator[Sheet]:
     """Source, base, LoRA: one above the other, on the same noise, at the greatest strength both were generated at."""
     generated: dict[str, set[float | None]] = {
         arm: {shot.strength for shot in files if shot.arm == arm} for arm in ("base", "lora")
@@ -96,39 +99,33 @@ def _people(files: Files, sources: Path | None) -> Iterator[Sheet]:
         return
     place = {(shot.arm, shot.source): file for shot, file in files.items() if shot.strength == max(shared)}
     names = list(dict.fromkeys(str(shot.source) for shot in files))[:PAGE]
-    cells: list[list[Path | None]] = [[_there(sources, name) for name in names]]
+    cells: list[list[Path | None]] = [[sources.get(name) for name in names]]
     cells += [[place.get((arm, name)) for name in names] for arm in ("base", "lora")]
     title = f"A person, the base's answer, the LoRA's (img2img, strength {max(shared):g}, same noise)"
     yield Sheet("people", title, [""] * len(names), ["source", "base", "LoRA"], cells)
 
 
-def _strength(files: Files, sources: Path | None, counterparts: Path | None) -> Iterator[Sheet]:
+def _strength(files: Files, sources: Sources, counterparts: Sources) -> Iterator[Sheet]:
     """Source, LoRA by strength, with the ControlNet, the true counterpart where it is known, and the base."""
     names = list(dict.fromkeys(str(shot.source) for shot in files))
     control = list(dict.fromkeys(shot.strength for shot in files if shot.arm == "control"))
     lora = list(dict.fromkeys(shot.strength for shot in files if shot.arm == "lora"))
     base = list(dict.fromkeys(shot.strength for shot in files if shot.arm == "base"))
     place = {(shot.source, shot.arm, shot.strength): file for shot, file in files.items()}
-    truth = counterparts is not None and any(_there(counterparts, name) for name in names)
+    truth = any(name in counterparts for name in names)
     heads = ["source", *(f"LoRA {strength:g}" for strength in lora), *(f"ControlNet {one:g}" for one in control)]
     heads += ["true counterpart"] if truth else []
     for page, start in enumerate(range(0, len(names), PAGE), 1):
         cells: list[list[Path | None]] = []
         for name in names[start : start + PAGE]:
-            row: list[Path | None] = [_there(sources, name)]
+            row: list[Path | None] = [sources.get(name)]
             row += [place.get((name, "lora", strength)) for strength in lora]
             row += [place.get((name, "control", strength)) for strength in control]
-            row += [_there(counterparts, name)] if truth else []
+            row += [counterparts.get(name)] if truth else []
             cells.append(row + [place.get((name, "base", strength)) for strength in base])
         title = "A person becomes anime: img2img by strength" + (f", page {page}" if len(names) > PAGE else "")
         columns = [*heads, *(f"base {strength:g}" for strength in base)]
         yield Sheet(f"strength-{page}", title, columns, [""] * len(cells), cells)
-
-
-def _there(folder: Path | None, name: str) -> Path | None:
-    """The image that validate-sample placed for a source, None where it placed none."""
-    file = None if folder is None else folder / f"{file_stem(name)}.png"
-    return file if file is not None and file.is_file() else None
 
 
 def epochs(folder: Path) -> Sheet | None:

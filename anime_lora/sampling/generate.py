@@ -1,8 +1,8 @@
-"""Shots become images: batched, one CPU generator each, remembered between runs."""
+"""From shots to PNG files: those of earlier runs are reused, the others are generated in batches, a seed an image."""
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,44 +11,17 @@ from typing import Any
 import torch
 from PIL import Image
 
-from anime_lora.errors import BadImageError, SamplingError
 from anime_lora.files import sha256_file, write_bytes
-from anime_lora.images import crop_square, png_bytes, read_rgb
-from anime_lora.sampling.controlnet import edges
-from anime_lora.sampling.pipelines import SECOND, STYLE, Pipelines
+from anime_lora.images import png_bytes
+from anime_lora.sampling.controlnet import canny_edges
+from anime_lora.sampling.pipelines import Pipelines
+from anime_lora.sampling.sources import read_source
 from anime_lora.sampling.suite import Shot
 
 VERSION = 2
-"""Raised when the same inputs give other pixels: everything remembered is generated anew."""
+"""Raised when the same inputs give other pixels: everything in the memo is generated anew."""
 LABELS = ("gallery", "arm", "cluster", "ordinal", "style", "trigger")
 """Fields of a shot that change nothing in the image."""
-
-
-def generator(seed: int) -> torch.Generator:
-    """The noise of one image: on the CPU and its own, so that batch, order and device do not matter."""
-    return torch.Generator("cpu").manual_seed(seed)
-
-
-def weights(shot: Shot) -> dict[str, float]:
-    """The adapters' weights a shot asks for."""
-    second = {SECOND: 1.0} if shot.gallery == "combining" and shot.arm in {"second", "both"} else {}
-    return {name: weight for name, weight in {STYLE: shot.lora_scale, **second}.items() if weight}
-
-
-def controlled(shot: Shot) -> bool:
-    """Whether a shot is generated with the ControlNet."""
-    return shot.gallery == "strength" and shot.arm == "control"
-
-
-def image_key(shot: Shot, pipelines: Pipelines, source_sha: str | None) -> str:
-    """Hex sha256 of everything that decides the image; the LoRA's hash counts only where it is used."""
-    inputs = {key: value for key, value in asdict(shot).items() if key not in LABELS}
-    adapters = sorted((pipelines.adapters[name], weight) for name, weight in weights(shot).items())
-    content = {"drawing": VERSION, **pipelines.identity, **inputs, "source": source_sha, "adapters": adapters}
-    del content["lora_scale"]
-    if controlled(shot):
-        content["control"] = pipelines.control_mark
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def generate(
@@ -60,7 +33,7 @@ def generate(
     batch_size: int,
     on_progress: Callable[[int], object],
 ) -> dict[Shot, Path]:
-    """The remembered PNG of each shot, generated now where there is none.
+    """The PNG of each shot in the memo, generated now where it is not there yet.
 
     Args:
         shots: what to generate; two shots that differ only in labels are one image.
@@ -73,82 +46,93 @@ def generate(
     Raises:
         SamplingError: a source cannot be read.
     """
-    hashes = {name: sha256_file(Path(sources or ".") / name) for name in {s.source for s in shots if s.source}}
-    files = {shot: _memo_file(memo, image_key(shot, pipelines, hashes.get(shot.source or ""))) for shot in shots}
+    hashes = {name: sha256_file(Path(sources or "") / name) for name in {shot.source for shot in shots if shot.source}}
+    files = {}
+    for shot in shots:
+        key = image_key(shot, pipelines, hashes.get(shot.source or ""))
+        files[shot] = memo / key[:2] / f"{key}.png"
     missing = {file: shot for shot, file in files.items() if not file.exists()}
-    waiting = defaultdict(int, dict.fromkeys(missing, 0))
-    for file in files.values():
-        waiting[file] += 1
-    on_progress(sum(1 for file in files.values() if file not in missing))
+    shots_of = Counter(files.values())
+    on_progress(sum(file not in missing for file in files.values()))
     for batch in _batches(list(missing.values()), batch_size):
-        pipelines.set_weights(weights(batch[0]))
-        for shot, image in zip(batch, generate_batch(batch, pipelines, sources), strict=True):
+        for shot, image in zip(batch, _generate_batch(batch, pipelines, sources), strict=True):
             write_bytes(files[shot], png_bytes(image, parameters(shot, pipelines)))
-            on_progress(waiting[files[shot]])
+            on_progress(shots_of[files[shot]])
     pipelines.set_weights({})
     return files
 
 
-def _memo_file(memo: Path, key: str) -> Path:
-    return memo / key[:2] / f"{key}.png"
+def image_key(shot: Shot, pipelines: Pipelines, source_sha256: str | None) -> str:
+    """Hex sha256 of everything that decides the image; the LoRA's hash counts only where it is used."""
+    inputs = {key: value for key, value in asdict(shot).items() if key not in (*LABELS, "lora_scale")}
+    adapters = sorted((pipelines.loras[name].sha256, weight) for name, weight in shot.lora_weights.items())
+    content = {
+        "drawing": VERSION,
+        **asdict(pipelines.identity),
+        **inputs,
+        "source": source_sha256,
+        "adapters": adapters,
+    }
+    if shot.uses_controlnet:
+        content["control"] = pipelines.controlnet_identity
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _batches(shots: list[Shot], size: int) -> Iterator[list[Shot]]:
-    """Shots that one pipeline call can generate together: same adapters, strength, guidance and steps."""
-    alike: dict[Any, list[Shot]] = defaultdict(list)
+    """Shots that one pipeline call can generate together: same adapters, strength, guidance, steps and ControlNet."""
+    groups: dict[Any, list[Shot]] = defaultdict(list)
     for shot in shots:
-        kind = (tuple(weights(shot).items()), shot.strength, shot.guidance, shot.steps, controlled(shot))
-        alike[kind].append(shot)
-    for group in sorted(alike, key=str):
-        for start in range(0, len(alike[group]), size):
-            yield alike[group][start : start + size]
+        kind = (tuple(shot.lora_weights.items()), shot.strength, shot.guidance, shot.steps, shot.uses_controlnet)
+        groups[kind].append(shot)
+    for kind in sorted(groups, key=str):
+        for start in range(0, len(groups[kind]), size):
+            yield groups[kind][start : start + size]
 
 
 @torch.inference_mode()
-def generate_batch(batch: list[Shot], pipelines: Pipelines, sources: Path | None) -> list[Image.Image]:
-    """Generate shots of one kind in one call of the pipeline."""
+def _generate_batch(batch: list[Shot], pipelines: Pipelines, sources: Path | None) -> list[Image.Image]:
+    """Generate shots of one kind, as `_batches` gives them, in one call of the pipeline."""
     first = batch[0]
-    common = {
+    pipelines.set_weights(first.lora_weights)
+    common: dict[str, Any] = {
         "prompt": [shot.prompt for shot in batch],
         "negative_prompt": [shot.negative_prompt for shot in batch],
-        "generator": [generator(shot.seed) for shot in batch],
+        "generator": [noise_generator(shot.seed) for shot in batch],
         "num_inference_steps": first.steps,
         "guidance_scale": first.guidance,
     }
     if first.strength is None:
-        output = pipelines.text(**common, height=pipelines.size, width=pipelines.size)
-    else:
-        images = [read_source(Path(sources or ".") / str(shot.source), pipelines.size) for shot in batch]
-        seen = {"control_image": [edges(one) for one in images]} if controlled(first) else {}
-        pipe = pipelines.control if seen else pipelines.image
-        output = pipe(**common, **seen, image=images, strength=first.strength)
-    return list(output.images)
+        return list(pipelines.text_to_image(**common, height=pipelines.size, width=pipelines.size).images)
+    common["image"] = [read_source(Path(sources or "") / str(shot.source), pipelines.size) for shot in batch]
+    common["strength"] = first.strength
+    if first.uses_controlnet:
+        assert pipelines.controlnet is not None  # the suite has such shots only where one is set
+        common["control_image"] = [canny_edges(image) for image in common["image"]]
+        return list(pipelines.controlnet(**common).images)
+    return list(pipelines.image_to_image(**common).images)
 
 
-def read_source(file: Path, size: int) -> Image.Image:
-    """An image as the pipeline sees it: RGB, centre square, `size` pixels."""
-    try:
-        return crop_square(read_rgb(file), size)
-    except BadImageError as error:
-        raise SamplingError(f"source {error}; repair or remove it") from error
+def noise_generator(seed: int) -> torch.Generator:
+    """The noise of one image: on the CPU and its own, so that batch, order and device do not matter."""
+    return torch.Generator("cpu").manual_seed(seed)
 
 
 def parameters(shot: Shot, pipelines: Pipelines) -> str:
     """A1111's `parameters` text, from which a web UI sets up the same image."""
-    loras = "".join(f" <lora:{pipelines.labels[name]}:{weight:g}>" for name, weight in weights(shot).items())
+    loras = "".join(f" <lora:{pipelines.loras[name].label}:{weight:g}>" for name, weight in shot.lora_weights.items())
     lines = [shot.prompt + loras]
     if shot.negative_prompt:
         lines.append(f"Negative prompt: {shot.negative_prompt}")
-    facts = {
+    settings = {
         "Steps": shot.steps,
         "Sampler": pipelines.sampler,
         "CFG scale": f"{shot.guidance:g}",
         "Seed": shot.seed,
         "Size": f"{pipelines.size}x{pipelines.size}",
-        "Model hash": pipelines.identity["base"],
+        "Model hash": pipelines.identity.base,
         "Model": pipelines.model,
         "RNG": "CPU",
     }
     if shot.strength is not None:
-        facts["Denoising strength"] = f"{shot.strength:g}"
-    return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in facts.items())])
+        settings["Denoising strength"] = f"{shot.strength:g}"
+    return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in settings.items())])

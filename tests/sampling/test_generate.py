@@ -8,15 +8,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from anime_lora.config.section import Base, Compute
-from anime_lora.sampling.generate import generate, image_key, read_source
-from anime_lora.sampling.pipelines import Pipelines
+from anime_lora.sampling.generate import generate, image_key
+from anime_lora.sampling.pipelines import LoadedLora, Pipelines
+from anime_lora.sampling.sources import read_source
 from anime_lora.sampling.suite import Shot
 
 
 @pytest.fixture
 def pipelines(base: Base, compute: Compute, lora_file: Path) -> Pipelines:
     made = Pipelines(base, compute)
-    made.load(lora_file, label="myStyle")
+    made.load_lora(lora_file, label="myStyle")
     return made
 
 
@@ -91,7 +92,7 @@ def test_key(pipelines: Pipelines) -> None:
     ]
     assert len({key, *(image_key(shot(**change), pipelines, None) for change in changes)}) == len(changes) + 1
     base_key = image_key(shot(lora_scale=0.0), pipelines, None)
-    pipelines.adapters["style"] = "another"
+    pipelines.loras["style"] = LoadedLora("another", "myStyle")
     assert image_key(shot(lora_scale=0.0), pipelines, None) == base_key
     assert image_key(shot(), pipelines, None) != key
 
@@ -111,13 +112,14 @@ def test_a_lora_trained_for_v_is_sampled_with_v(base: Base, compute: Compute, lo
     v_file = tmp_path / "v.safetensors"
     save_file(load_file(lora_file), v_file, {**metadata_of(lora_file), "modelspec.prediction_type": "v"})
     plain, other = Pipelines(base, compute), Pipelines(base, compute)
-    plain.load(lora_file)
-    other.load(v_file)
-    assert plain.text.scheduler.config.prediction_type == "epsilon"
-    assert {other.text.scheduler.config.prediction_type, other.image.scheduler.config.prediction_type} == {
-        "v_prediction"
-    }
-    assert plain.identity["sampler"] != other.identity["sampler"]
+    plain.load_lora(lora_file)
+    other.load_lora(v_file)
+    assert plain.text_to_image.scheduler.config.prediction_type == "epsilon"
+    assert {
+        other.text_to_image.scheduler.config.prediction_type,
+        other.image_to_image.scheduler.config.prediction_type,
+    } == {"v_prediction"}
+    assert plain.identity.sampler != other.identity.sampler
 
 
 def metadata_of(file: Path) -> dict[str, str]:

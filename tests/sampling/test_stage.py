@@ -10,8 +10,9 @@ from anime_lora.config.section import Base, Compute, Concept
 from anime_lora.errors import AdapterError, SamplingError
 from anime_lora.evaluation.image_sets import load_sources
 from anime_lora.files import read_jsonl
+from anime_lora.sampling.sources import counterpart_of, file_stem
 from anime_lora.sampling.stage import validate_sample
-from anime_lora.sampling.suite import counterpart_of, file_stem, shots
+from anime_lora.sampling.suite import shots
 
 CONCEPT = Concept(trigger="myStyle", class_name="face", instance_prompt="myStyle face portrait")
 

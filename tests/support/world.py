@@ -13,7 +13,15 @@ from anime_lora.config.sample import ValidateSample
 from anime_lora.config.section import Base, Compute, Concept
 from anime_lora.evaluation import stage
 from anime_lora.files import link_or_copy, sha256_file, write_json, write_jsonl
-from anime_lora.sampling.suite import Shot, shots
+from anime_lora.sampling.results import (
+    AdapterChecks,
+    GeneratedImage,
+    GeneratedSuite,
+    write_adapter_checks,
+    write_generated,
+    write_suite,
+)
+from anime_lora.sampling.suite import ModelIdentity, Shot, shots
 
 SIZE = 64
 COLOURS = {
@@ -132,8 +140,9 @@ class World:
         for shot in shots(section, CONCEPT):
             file = self.samples / "images" / f"{shot.name}.png"
             render(shot).save(file)
-            rows.append({**asdict(shot), "file": f"images/{file.name}", "sha256": sha256_file(file)})
-        write_jsonl(self.samples / "images.jsonl", rows)
+            row = GeneratedImage(**vars(shot), file=f"images/{file.name}", sampler="DDIM", sha256=sha256_file(file))
+            rows.append(row)
+        write_generated(self.samples, rows)
         for kind in ("sources", "counterparts"):
             (self.samples / kind).mkdir(exist_ok=True)
         for name in SOURCES:
@@ -142,21 +151,26 @@ class World:
         write_jsonl(
             self.samples / "sources.jsonl", [{"source": n, "file": f"sources/{n}", "labels": {}} for n in SOURCES]
         )
-        errors = {name: [1e-6 * (effect > 0)] * 4 for name in ("merged", "sum")}
-        zeros = {name: [0.0] * 4 for name in ("zero", "unloaded")}
-        checks = {
-            "prompts": section.prompts[:4],
-            "effect": [effect] * 4,
-            "shares": [0.4, 0.6],
-            "second": True,
-            "finite": True,
-        }
-        write_json(self.samples / "checks.json", {**checks, **errors, **zeros, "dtype": "torch.float32"})
-        identity = {"base": "0" * 16, "sampler": "DDIM"}
-        params = section.model_dump(mode="json")
-        write_json(
-            self.samples / "suite.json", {"suite_id": "s", "identity": identity, "adapters": {}, "params": params}
+        checks = AdapterChecks(
+            prompts=section.prompts[:4],
+            zero=(0.0,) * 4,
+            merged=(1e-6 * (effect > 0),) * 4,
+            sum=(1e-6 * (effect > 0),) * 4,
+            unloaded=(0.0,) * 4,
+            effect=(effect,) * 4,
+            second=True,
+            shares=(0.4, 0.6),
+            dtype="torch.float32",
+            finite=True,
         )
+        write_adapter_checks(self.samples, checks)
+        identity = ModelIdentity(
+            base="0" * 16, configs="0" * 16, sampler="DDIM", resolution=SIZE, dtype="torch.float32"
+        )
+        generated = GeneratedSuite(
+            suite_id="s", image_count=len(rows), identity=identity, adapters={}, concept=CONCEPT, params=section
+        )
+        write_suite(self.samples, generated)
 
     def teach(self, train: int = 30, holdout: int = 10) -> None:
         """What organize and train leave."""
