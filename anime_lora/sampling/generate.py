@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -120,9 +121,9 @@ def noise_generator(seed: int) -> torch.Generator:
 def parameters(shot: Shot, pipelines: Pipelines) -> str:
     """A1111's `parameters` text, from which a web UI sets up the same image."""
     loras = "".join(f" <lora:{pipelines.loras[name].label}:{weight:g}>" for name, weight in shot.lora_weights.items())
-    lines = [shot.prompt + loras]
+    lines = [_escape_prompt(shot.prompt) + loras]
     if shot.negative_prompt:
-        lines.append(f"Negative prompt: {shot.negative_prompt}")
+        lines.append(f"Negative prompt: {_escape_prompt(shot.negative_prompt)}")
     settings = {
         "Steps": shot.steps,
         "Sampler": pipelines.sampler,
@@ -135,4 +136,14 @@ def parameters(shot: Shot, pipelines: Pipelines) -> str:
     }
     if shot.strength is not None:
         settings["Denoising strength"] = f"{shot.strength:g}"
-    return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in settings.items())])
+    return "\n".join([*lines, ", ".join(f"{name}: {_quote_value(str(value))}" for name, value in settings.items())])
+
+
+def _escape_prompt(prompt: str) -> str:
+    r"""`prompt` with a backslash before each of `( ) [ ] \`: letters to the text encoder, weights to a web UI."""
+    return re.sub(r"([\\()\[\]])", r"\\\1", prompt)
+
+
+def _quote_value(value: str) -> str:
+    """A value in which a comma or colon does not end it: as a JSON string, which is how A1111 writes and reads it."""
+    return json.dumps(value, ensure_ascii=False) if re.search(r"[,:\n]", value) else value

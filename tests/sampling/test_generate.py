@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from anime_lora.config.section import Base, Compute
-from anime_lora.sampling.generate import generate, image_key
+from anime_lora.sampling.generate import generate, image_key, parameters
 from anime_lora.sampling.pipelines import LoadedLora, Pipelines
 from anime_lora.sampling.sources import read_source
 from anime_lora.sampling.suite import Shot
@@ -97,14 +98,37 @@ def test_key(pipelines: Pipelines) -> None:
     assert image_key(shot(), pipelines, None) != key
 
 
-def test_parameters(pipelines: Pipelines, tmp_path: Path) -> None:
-    """The PNG carries what a web UI needs to generate it again."""
-    one = shot(negative_prompt="blurry")
-    generated([one], pipelines, tmp_path)
+def test_a_png_says_how_a_web_ui_generates_it_again(pipelines: Pipelines, tmp_path: Path) -> None:
+    generated([shot(negative_prompt="blurry")], pipelines, tmp_path)
     (file,) = tmp_path.rglob("*.png")
     text = Image.open(file).text["parameters"]
     assert text.splitlines()[:2] == ["myStyle face girl <lora:myStyle:1>", "Negative prompt: blurry"]
     assert "Steps: 2, Sampler: DDIM, CFG scale: 5, Seed: 1, Size: 64x64" in text
+
+
+@pytest.mark.parametrize("prompt", ["girl (smiling)", "saber (fate), [2020s]", "a\\b (c:1.3) \\(d\\)", ")(", "no sign"])
+def test_brackets_in_a_prompt_are_letters_to_a_web_ui_too(pipelines: Pipelines, prompt: str) -> None:
+    """Here they never weigh a word; written as they are, a web UI would read weights and generate another image."""
+    text = parameters(shot(prompt=prompt, negative_prompt=prompt, lora_scale=0.0), pipelines)
+    positive, negative = text.splitlines()[:2]
+    assert read_as_web_ui(positive) == [(letter, 0) for letter in prompt]
+    assert read_as_web_ui(negative.removeprefix("Negative prompt: ")) == [(letter, 0) for letter in prompt]
+
+
+def read_as_web_ui(prompt: str) -> list[tuple[str, int]]:
+    """Each letter of a prompt in A1111's syntax, and how many brackets that change its weight are open around it."""
+    letters, depth = [], 0
+    for escaped, letter in re.findall(r"\\(.)|(.)", prompt):
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(letter, 0)
+        if escaped or letter not in {"", *"()[]"}:
+            letters.append((escaped or letter, depth))
+    return letters
+
+
+def test_a_model_s_name_with_a_comma_stays_one_value(pipelines: Pipelines) -> None:
+    pipelines.model = "soft, anime: v2"
+    settings = parameters(shot(), pipelines).splitlines()[-1]
+    assert 'Model: "soft, anime: v2", RNG: CPU' in settings
 
 
 def test_a_lora_trained_for_v_is_sampled_with_v(base: Base, compute: Compute, lora_file: Path, tmp_path: Path) -> None:
