@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: run ui test test-slow lint deps clean
+.PHONY: run ui test test-slow lint clean
 
 run: $(VENV)/.run  ## the whole pipeline, watched by Prefect
 	@$(BIN)/python -m flows run
@@ -20,9 +20,6 @@ test-slow: $(VENV)/.dev  ## every test, also the ones that take minutes
 
 lint: $(VENV)/.dev  ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-
-deps: $(VENV)/.dev  ## rewrite the code deps in dvc.yaml
-	@$(BIN)/python -m tests.house.code_deps --write
 
 clean:  ## what the stages wrote; DVC's cache and the environment stay
 	rm -rf data/ingest data/validate data/resize data/organize data/train data/validate-sample data/evaluate

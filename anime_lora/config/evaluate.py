@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anime_lora.config.section import Section
+from anime_lora.config.section import OptionalPath, Section
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -22,4 +22,4 @@ class Evaluate(Section):
     max_drift: float = Field(gt=0, le=1)
     min_diversity: float = Field(ge=0, le=1)
     min_sharpness: float = Field(ge=0, le=1)
-    champion: str | None
+    champion: OptionalPath

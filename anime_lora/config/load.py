@@ -11,7 +11,7 @@ from ruamel.yaml.error import YAMLError
 
 from anime_lora.config.data import Ingest, Organize, Resize, Validate
 from anime_lora.config.evaluate import Evaluate
-from anime_lora.config.places import place_faults
+from anime_lora.config.places import null_faults, place_faults
 from anime_lora.config.retrain import Retrain
 from anime_lora.config.sample import ValidateSample
 from anime_lora.config.section import Base, Compute, Concept, Section
@@ -79,7 +79,7 @@ def check_params(document: dict[str, Any], name: str = "params.yaml") -> Params:
         params = Params.model_validate_json(json.dumps(document))
     except ValidationError as error:
         lines = [_fault(dict(fault)) for fault in error.errors()]
-    lines += place_faults(document)
+    lines += [*null_faults(document), *place_faults(document)]
     if params is None or lines:
         plural = "value does" if len(lines) == 1 else "values do"
         raise ParamsError(f"{name}: {len(lines)} {plural} not fit\n" + "\n".join(f"  {line}" for line in lines))

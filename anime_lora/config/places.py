@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anime_lora.config import paths
+from anime_lora.config.section import NONE
 
 SETTINGS = (
     "base.model",
@@ -22,6 +23,13 @@ SETTINGS = (
     "evaluate.champion",
 )
 """Every setting whose value is a path, or a list of paths."""
+OPTIONAL = (
+    "validate_sample.sources",
+    "validate_sample.counterparts",
+    "validate_sample.second_adapter",
+    "evaluate.champion",
+)
+"""Those of them that `dvc.yaml` names as deps, and that may name nothing."""
 KEPT_BY_DVC = Path(".dvc")
 LOCAL = ("file", "local")
 """Protocols of URLs that name a path of this machine."""
@@ -37,6 +45,16 @@ def place_faults(document: dict[str, Any]) -> list[str]:
         f"{key} = {value!r}: {fault}; change it in params.yaml"
         for key, value in _named(document)
         if (fault := place_fault(value))
+    ]
+
+
+def null_faults(document: dict[str, Any]) -> list[str]:
+    """One line for each path that is null: DVC depends on the path itself, and stops with "unexpected error" there."""
+    sections = ((setting, *setting.split(".")) for setting in OPTIONAL)
+    return [
+        f"{setting} = null: DVC has to depend on a path; write {NONE} for none"
+        for setting, section, key in sections
+        if isinstance(document.get(section), dict) and document[section].get(key, NONE) is None
     ]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from anime_lora.config.section import Section
+from anime_lora.config.section import OptionalPath, Section
 
 Strength = Annotated[float, Field(gt=0, le=1)]
 Guidance = Annotated[float, Field(ge=1, le=50)]
@@ -29,13 +29,13 @@ class ValidateSample(Section):
     style_prompts: tuple[Text, ...]
     style_guidances: tuple[Guidance, ...] = Field(min_length=1)
     unrelated_prompts: tuple[Text, ...] = Field(min_length=2)
-    sources: str | None
-    counterparts: str | None
+    sources: OptionalPath
+    counterparts: OptionalPath
     source_prompt: Text
     source_seeds: int = Field(ge=1)
     strengths: tuple[Strength, ...] = Field(min_length=2)
     base_strengths: tuple[Strength, ...]
-    second_adapter: str | None
+    second_adapter: OptionalPath
     controlnet: str | None
 
     @field_validator("strengths", "base_strengths")

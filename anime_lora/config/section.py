@@ -1,8 +1,8 @@
 """What every params section shares: frozen, no unknown keys, no silent coercion of text to numbers."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Section(BaseModel):
@@ -10,6 +10,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
+
+NONE = "data/none"
+"""The file that `params.yaml` names where a stage is to read nothing: DVC cannot depend on null."""
+OptionalPath = Annotated[str | None, BeforeValidator(lambda value: None if value == NONE else value)]
+"""A path, or None for `NONE`."""
 
 NAME = r"^[^\s/\\]+$"
 """One word that can stand in the name of a file or folder."""

@@ -68,7 +68,7 @@ def read_champion(path: str | None) -> Scores | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             f"evaluate.champion = {path} is no scores.json of an earlier run ({type(error).__name__}): "
-            "correct the path, or set it to null"
+            "correct the path, or write data/none"
         ) from error
 
 

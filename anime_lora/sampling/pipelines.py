@@ -29,7 +29,7 @@ PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction"}
 """What a LoRA file says the UNet predicts, in diffusers' words."""
 FIXES = {
     STYLE: "run `dvc repro train`, or correct the setting that names it",
-    SECOND: "let validate_sample.second_adapter name a LoRA of this base, or null",
+    SECOND: "let validate_sample.second_adapter name a LoRA of this base, or data/none",
 }
 
 

@@ -55,7 +55,7 @@ def list_sources(folder: str | None) -> list[Path]:
     if not files:
         raise SamplingError(
             f"validate_sample.sources = {folder}: no image ({', '.join(sorted(SUFFIXES))}) there; "
-            "name a folder with images, or null to leave img2img out"
+            "name a folder with images, or data/none to leave img2img out"
         )
     return files
 

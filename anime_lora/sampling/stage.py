@@ -49,7 +49,9 @@ def validate_sample(
     refuse_foreign(out, paths.WRITES[paths.VALIDATE_SAMPLE])
     suite = shots(section, concept)
     if section.counterparts and not Path(section.counterparts).is_dir():
-        raise SamplingError(f"validate_sample.counterparts = {section.counterparts}: no such folder; name one, or null")
+        raise SamplingError(
+            f"validate_sample.counterparts = {section.counterparts}: no such folder; name one, or data/none"
+        )
     pipelines = Pipelines(base, compute, section.controlnet)
     probes = [compose_prompt(concept, text) for text in section.prompts[: section.sweep_prompts]]
     second = Path(section.second_adapter) if section.second_adapter else None

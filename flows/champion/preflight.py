@@ -14,7 +14,7 @@ from anime_lora.files import foreign
 from flows.runtime.process import succeeds
 
 DVC_FILE = Path("dvc.yaml")
-FIRST_SOURCE = "${ingest.sources[0]}"
+SOURCE_DEP = "${{ingest.sources[{}]}}"
 SHOWN = 5
 """So many files of one kind are named."""
 
@@ -51,7 +51,7 @@ def repository_faults() -> list[str]:
 
 
 def source_faults(sources: tuple[str, ...], deps: list[str]) -> list[str]:
-    """DVC sees a new image only in a source that is a dep; the first is one by name, the others by hand.
+    """DVC sees a new image only in a source that is a dep, by its number or as a path.
 
     Args:
         sources: `ingest.sources`.
@@ -59,11 +59,15 @@ def source_faults(sources: tuple[str, ...], deps: list[str]) -> list[str]:
     """
     local = [source for source in sources if "://" not in source]
     absent = [source for source in local if not Path(source).exists()]
-    watched = {*deps, *(sources[:1] if FIRST_SOURCE in deps else ())}
-    add = f"in the deps of ingest in {DVC_FILE}: add it there, or DVC will not see what changes in it"
+    watched = {*deps, *(source for number, source in enumerate(sources) if SOURCE_DEP.format(number) in deps)}
+    place = f"in the deps of ingest in {DVC_FILE}, or DVC will not see what changes in it"
     return [
         *(f"ingest.sources: {source} does not exist: correct it in {paths.PARAMS}" for source in absent),
-        *(f"ingest.sources: {source} is not {add}" for source in local if source not in watched),
+        *(
+            f"ingest.sources: {source} is no dep: write `- {SOURCE_DEP.format(number)}` {place}"
+            for number, source in enumerate(sources)
+            if source in local and source not in watched
+        ),
     ]
 
 

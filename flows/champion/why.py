@@ -1,6 +1,7 @@
 """Why a run has something to do, in a few words: what differs between `dvc.lock` and the folder as it is now."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -82,4 +83,21 @@ def _is_code(dep: dict[str, Any]) -> bool:
 
 def _differs(dep: dict[str, Any]) -> bool:
     path = Path(dep["path"])
-    return not path.is_file() or hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != dep["md5"]
+    if "nfiles" in dep:
+        return bool(folder_hash(path) != dep["md5"])
+    return not path.is_file() or _md5(path.read_bytes()) != dep["md5"]
+
+
+def folder_hash(folder: Path) -> str:
+    """DVC's hash of a folder of code, as version 3.67 makes it: of its files' names and hashes, sorted by name."""
+    files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+    rows = [
+        {"md5": _md5(file.read_bytes()), "relpath": name}
+        for name, file in sorted(files.items())
+        if "__pycache__" not in file.parts and file.suffix != ".pyc"  # .dvcignore
+    ]
+    return _md5(json.dumps(rows, sort_keys=True).encode()) + ".dir"
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()

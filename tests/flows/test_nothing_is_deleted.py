@@ -19,7 +19,7 @@ DVC = (sys.executable, "-m", "dvc")
 def test_a_file_that_a_setting_names_is_refused_before_dvc_empties_the_folder(
     project: Project, key: str, name: str, value: object
 ) -> None:
-    """By the whole chain, by one stage of it and by the flow."""
+    """By the whole chain, by one stage of it and by the flow; DVC itself sees a dep inside the stage's outputs."""
     file, params = project.root / name, (project.root / "params.yaml").read_bytes()
     project.run(*DVC, "repro", "organize")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -33,8 +33,10 @@ def test_a_file_that_a_setting_names_is_refused_before_dvc_empties_the_folder(
         ):  # fmt: skip
             ran = project.run(*command, check=False)
             assert ran.returncode != 0, command
-            assert f"{key}." in ran.stdout or f"{key} = " in ran.stdout, ran.stdout
-            assert "lies in data/" in ran.stdout, command
+            ours = (f"{key}." in ran.stdout or f"{key} = " in ran.stdout) and "lies in data/" in ran.stdout
+            stage = key.split(".", maxsplit=1)[0].replace("_", "-")
+            dvcs = f"defined as both a dependency and an output in stage: {stage}" in ran.stdout
+            assert ours or (command[:3] == DVC and dvcs), ran.stdout
             assert file.read_bytes() == before, command
     finally:
         (project.root / "params.yaml").write_bytes(params)

@@ -10,9 +10,10 @@ from ruamel.yaml import YAML
 
 from anime_lora.config import paths
 from anime_lora.config.load import Params
-from anime_lora.config.places import SETTINGS
-from tests.house.code_deps import code_deps, is_code
+from anime_lora.config.places import OPTIONAL, SETTINGS
+from anime_lora.config.section import NONE
 from tests.house.doors import ROOT, STAGES, UNWATCHED, doors
+from tests.house.imports import LIBRARY, closure, rooms
 
 CHECK = "check"
 
@@ -65,11 +66,12 @@ def test_every_section_of_the_params_file_is_read_by_a_stage_or_the_nightly_run(
 
 
 @pytest.mark.parametrize("door", doors(), ids=STAGES)
-def test_the_code_deps_of_a_stage_are_what_it_imports(door: Any) -> None:
-    assert [dep for dep in DAG[door.stage]["deps"] if is_code(dep)] == code_deps(door.module), "run `make deps`"
+def test_the_code_deps_of_a_stage_are_the_rooms_it_imports(door: Any) -> None:
+    code = [dep for dep in DAG[door.stage]["deps"] if dep.startswith(f"{LIBRARY}/")]
+    assert code == rooms(door.module), f"write these below the deps of {door.stage} in dvc.yaml: {rooms(door.module)}"
 
 
-def test_code_deps_are_what_a_process_really_loads() -> None:
+def test_the_imports_read_from_the_source_are_what_a_process_loads() -> None:
     code = (
         "import sys, anime_lora.data.resize; from pathlib import Path;"
         "print(*sorted(Path(m.__file__).relative_to(Path.cwd()).as_posix() for n, m in sys.modules.items()"
@@ -77,7 +79,30 @@ def test_code_deps_are_what_a_process_really_loads() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {name for name in ran.stdout.split() if not name.endswith("__init__.py")}
-    assert loaded <= set(code_deps("anime_lora.data.resize"))
+    assert loaded
+    assert loaded <= {path.as_posix() for path in closure("anime_lora.data.resize")}
+
+
+def test_a_path_in_the_settings_is_a_dep_by_its_name_where_dvc_can_depend_on_it() -> None:
+    """The rest may be hub ids; `ingest.sources` is a list, of which DVC's templates reach single entries."""
+    deps = {dep for stage in DAG.values() for dep in stage.get("deps", []) if dep.startswith("${")}
+    assert deps == {"${ingest.sources[0]}", *(f"${{{setting}}}" for setting in OPTIONAL)}
+    assert {setting for setting in SETTINGS if setting not in OPTIONAL} == {
+        "ingest.sources", "base.model", "validate_sample.controlnet", "evaluate.encoders",
+    }  # fmt: skip
+    assert (ROOT / NONE).is_file()
+
+
+def test_no_dep_is_a_path_that_a_setting_names_now() -> None:
+    """It would stay when the setting moves."""
+    named = {value for section in document("params.yaml").values() for value in section.values() if _is_path(value)}
+    assert named
+    for name, stage in DAG.items():
+        assert not named & set(stage.get("deps", [])), name
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and "/" in value
 
 
 def test_what_a_stage_reads_is_written_by_one_before_it_or_lies_in_the_repository() -> None:

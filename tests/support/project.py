@@ -11,6 +11,7 @@ import torch
 from ruamel.yaml import YAML
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor
 
+from anime_lora.config.section import NONE
 from tests.data.conftest import image
 from tests.house.doors import ROOT, STAGES
 from tests.support.tiny import SIDE, byte_tokenizer, tiny_pipeline
@@ -21,13 +22,13 @@ CODE = (
     "tasks",
     "presets",
     "dvc.yaml",
+    NONE,
     "params.yaml",
     "prefect.yaml",
     "pyproject.toml",
     ".dvcignore",
     ".gitignore",
 )
-ABSENT = ("data/samples", "data/adapters")
 SMALL: dict[str, dict[str, Any]] = {
     "base": {"model": "base", "resolution": SIDE},
     "ingest": {"sources": ["faces"]},
@@ -38,7 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "seeds": [1], "steps": 2, "prompts": ["girl, blue hair", "boy, red hair"], "sweep_prompts": 2,
         "guidances": [1, 7.5], "scales": [0, 1], "styles": {"chibi": "chibi style"}, "style_prompts": ["girl"],
         "style_guidances": [7.5], "unrelated_prompts": ["a photo, boy", "a photo, girl"], "sources": "people",
-        "counterparts": None, "second_adapter": None, "strengths": [0.5, 0.8], "base_strengths": [0.8],
+        "counterparts": NONE, "second_adapter": NONE, "strengths": [0.5, 0.8], "base_strengths": [0.8],
     },
     "evaluate": {"encoders": ["eye"], "bootstrap": 100},
 }  # fmt: skip
@@ -66,14 +67,11 @@ class Project:
             if source.is_dir():
                 shutil.copytree(source, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
+                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, self.root / name)
         for section, values in SMALL.items():
             for key, value in values.items():
                 self.set(f"{section}.{key}", value)
-        text = (self.root / "dvc.yaml").read_text()
-        (self.root / "dvc.yaml").write_text(
-            "\n".join(line for line in text.splitlines() if not any(name in line for name in ABSENT)) + "\n"
-        )
         for seed in range(12):
             self.add(seed)
         (self.root / "people").mkdir()
