@@ -16,7 +16,7 @@ RUN git config --system --add safe.directory /project
 WORKDIR /project
 COPY pyproject.toml constraints.txt README.md ./
 COPY anime_lora anime_lora
-RUN pip install --no-cache-dir --constraint constraints.txt --editable '.[dask,s3]'
+RUN pip install --no-cache-dir --constraint constraints.txt --editable '.[dask,flows,s3]'
 
 # As the owner of the mounted folder, so that what a run writes is theirs; a pod clones into /project instead.
 # That user owns nothing else, so home and the server's pages lie in /tmp.
