@@ -1,67 +1,64 @@
 """The two files a LoRA is shared as, written from one adapter and proven by reading them back."""
 
-import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
-from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from anime_lora.config.train import Train
 from anime_lora.diffusion.tensor_file import serialize
 from anime_lora.errors import AdapterError
 from anime_lora.files import write_bytes
-from anime_lora.lora import adapter as lora
-from anime_lora.lora.formats import kohya
+from anime_lora.lora.adapter import ModuleWeights, module_weights, scale
+from anime_lora.lora.formats import diffusers, kohya
 
-DIFFUSERS = "pytorch_lora_weights.safetensors"
 HASHES = {"sshs_model_hash": "", "modelspec.hash_sha256": "0x"}
+"""Metadata keys that webuis and model sites know a file by, and what stands before the hash."""
 TOLERANCE = 2.0**-9
 """Largest difference of ΔW relative to its largest value: two factors rounded to fp16 (2⁻¹¹ each) stay below it."""
 
-Factors = dict[str, tuple[Tensor, Tensor, float]]
-Lengths = dict[str, Tensor]
-"""DoRA's length of each output, flat, by module; empty without DoRA."""
+
+@dataclass(frozen=True)
+class ExportedFiles:
+    """Where one adapter lies in both formats."""
+
+    diffusers: Path
+    kohya: Path
 
 
-def write_diffusers(
-    folder: Path, pipe: StableDiffusionPipeline, adapter: dict[str, Tensor], kohya_metadata: dict[str, str]
-) -> Path:
-    """`pytorch_lora_weights.safetensors`, fp32, with the PEFT metadata without which alpha is lost on load.
+def export(  # noqa: PLR0917  two files of one adapter
+    pipe: StableDiffusionPipeline,
+    adapter: Mapping[str, Tensor],
+    settings: Train,
+    folder: Path,
+    kohya_name: str,
+    metadata: Mapping[str, str],
+) -> ExportedFiles:
+    """Write both files into `folder` and check that they read back as the adapter.
 
-    Of `kohya_metadata`, what the kohya file says about itself, it repeats the model specification and the lineage.
+    Args:
+        pipe: the pipeline that was trained.
+        adapter: a copy of its adapters, as `adapter_state`.
+        settings: rank, alpha and rsLoRA decide the scale.
+        folder: where both files are written.
+        kohya_name: the kohya file's name; diffusers' has a fixed one.
+        metadata: as `file_metadata`.
+
+    Raises:
+        AdapterError: a weight is not finite or too large for fp16, or a file reads back differently.
     """
-    described: dict[str, Any] = {}
-    for part, module in (("unet", pipe.unet), ("text_encoder", pipe.text_encoder)):
-        if any(name.startswith(f"{part}.") for name in adapter):
-            described |= {f"{part}.{key}": value for key, value in _config(module).items()}
-    metadata = {key: value for key, value in kohya_metadata.items() if key.startswith(("modelspec.", "anime_lora."))}
-    metadata |= {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(described, sort_keys=True)}
-    named = {_diffusers_name(name): value for name, value in adapter.items()}
-    path = folder / DIFFUSERS
-    write_bytes(path, serialize(named, metadata, HASHES))
-    return path
+    kohya_file = write_kohya(folder / kohya_name, adapter, settings, metadata)
+    diffusers_file = write_diffusers(folder, pipe, adapter, metadata)
+    check_equal(_trained(adapter, settings), diffusers.load(pipe, diffusers_file), diffusers_file.name)
+    return ExportedFiles(diffusers_file, kohya_file)
 
 
-def _config(module: nn.Module) -> dict[str, Any]:
-    """PEFT's description of the adapter on `module`, as JSON can hold it."""
-    found: dict[str, Any] = module.peft_config[lora.ADAPTER].to_dict()  # type: ignore[index, union-attr]
-    return {key: sorted(value) if isinstance(value, set) else value for key, value in found.items()}
-
-
-def _diffusers_name(name: str) -> str:
-    """Our name as diffusers saves it: `text_model` in the text encoder's, no `.weight` on DoRA's vector."""
-    inner = name.removeprefix("text_encoder.")
-    if inner != name and not inner.startswith("text_model."):
-        name = f"text_encoder.text_model.{inner}"
-    return name.removesuffix(".weight") if name.endswith("lora_magnitude_vector.weight") else name
-
-
-def write_kohya(path: Path, adapter: dict[str, Tensor], settings: Train, metadata: dict[str, str]) -> Path:
-    """The file webuis read, with the hashes they know it by, proven.
+def write_kohya(path: Path, adapter: Mapping[str, Tensor], settings: Train, metadata: Mapping[str, str]) -> Path:
+    """Write the file that webuis read, with the hashes they know it by, and check that it reads back.
 
     Raises:
         AdapterError: a weight is not finite or too large for fp16, or the file reads back differently.
@@ -70,116 +67,54 @@ def write_kohya(path: Path, adapter: dict[str, Tensor], settings: Train, metadat
         if not value.to(torch.float16).isfinite().all():
             raise AdapterError(f"{name} is not finite in fp16: training has diverged; lower train.learning_rate")
     write_bytes(path, serialize(kohya.tensors(adapter, settings.alpha, settings.rslora), metadata, HASHES))
-    _prove(adapter, settings, path.name, loaded_by_webui(path, list(expected(adapter, settings))))
+    trained = _trained(adapter, settings)
+    check_equal(trained, kohya.module_weights(load_file(path), trained), path.name)
     return path
 
 
-def _prove(adapter: dict[str, Tensor], settings: Train, file: str, found: tuple[Factors, Lengths]) -> None:
-    check_equal(expected(adapter, settings), found[0], file)
-    check_lengths(expected_lengths(adapter), found[1], file)
+def write_diffusers(
+    folder: Path, pipe: StableDiffusionPipeline, adapter: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> Path:
+    """Write the file that diffusers reads; of `metadata` it takes the model specification and the lineage."""
+    shared = {key: value for key, value in metadata.items() if key.startswith(("modelspec.", "anime_lora."))}
+    path = folder / diffusers.FILE_NAME
+    write_bytes(path, serialize(diffusers.tensors(adapter), shared | diffusers.metadata(pipe, adapter), HASHES))
+    return path
 
 
-def expected(adapter: dict[str, Tensor], settings: Train) -> Factors:
-    """down, up and scale of each module of the adapter that was trained."""
-    factor = lora.scale(settings.rank, settings.alpha, settings.rslora)
-    paths = sorted({kohya.split_name(name)[0] for name in adapter})
-    return {path: (adapter[f"{path}.lora_A.weight"], adapter[f"{path}.lora_B.weight"], factor) for path in paths}
+def _trained(adapter: Mapping[str, Tensor], settings: Train) -> dict[str, ModuleWeights]:
+    return module_weights(adapter, scale(settings.rank, settings.alpha, settings.rslora))
 
 
-def expected_lengths(adapter: dict[str, Tensor]) -> Lengths:
-    """The lengths that were trained."""
-    split = {kohya.split_name(name): value for name, value in adapter.items()}
-    return {path: value.flatten() for (path, part), value in split.items() if part == "lora_magnitude_vector.weight"}
-
-
-def loaded_by_diffusers(pipe: StableDiffusionPipeline, path: Path) -> tuple[Factors, Lengths]:
-    """What each module has after diffusers has loaded `path` into fp32 models of `pipe`'s architecture."""
-    state, alphas, metadata = pipe.lora_state_dict(path.parent, weight_name=path.name, return_lora_metadata=True)
-    parts: dict[str, nn.Module] = {"unet": _skeleton(pipe.unet)}
-    pipe.load_lora_into_unet(state, alphas, parts["unet"], adapter_name=lora.ADAPTER, metadata=metadata)
-    if any(name.startswith("text_encoder.") for name in state):
-        parts["text_encoder"] = _skeleton(pipe.text_encoder)
-        pipe.load_lora_into_text_encoder(
-            state, alphas, parts["text_encoder"], adapter_name=lora.ADAPTER, metadata=metadata
-        )
-    found: Factors = {}
-    lengths: Lengths = {}
-    for part, module in parts.items():
-        for name, layer in lora.layers(module):
-            down, up = (factor[lora.ADAPTER].weight.detach() for factor in (layer.lora_A, layer.lora_B))
-            found[f"{part}.{name}"] = (down, up, float(layer.scaling[lora.ADAPTER]))
-            if lora.ADAPTER in layer.lora_magnitude_vector:
-                lengths[f"{part}.{name}"] = layer.lora_magnitude_vector[lora.ADAPTER].weight.detach().flatten()
-    return found, lengths
-
-
-def _skeleton(module: Any) -> nn.Module:
-    """A model of the same architecture whose weights are never set, and so take no memory."""
-    with torch.device("meta"):
-        empty: nn.Module = (getattr(type(module), "from_config", None) or type(module))(module.config)
-    return empty.to_empty(device="cpu")
-
-
-def loaded_by_webui(path: Path, names: list[str]) -> tuple[Factors, Lengths]:
-    """What each module has as kohya's own loader finds it: by the names of the model's modules."""
-    tensors = load_file(path)
-    return kohya.factors(tensors, names), kohya.lengths(tensors, names)
-
-
-def check_equal(wanted: Factors, found: Factors, file: str) -> None:
-    """Compare ΔW of every module.
+def check_equal(trained: Mapping[str, ModuleWeights], read: Mapping[str, ModuleWeights], file: str) -> None:
+    """Compare ΔW of every module to fp16's rounding, and DoRA's lengths, which both files hold in fp32, exactly.
 
     Raises:
-        AdapterError: another number of modules, or a ΔW that differs by more than fp16 rounding.
+        AdapterError: another number of modules, a ΔW or length that differs.
     """
-    if wanted.keys() != found.keys():
-        differing = sorted(wanted.keys() ^ found.keys())
+    if trained.keys() != read.keys():
+        differing = sorted(trained.keys() ^ read.keys())
         raise AdapterError(
-            f"{file} reads back with {len(found)} modules instead of {len(wanted)}, e.g. {differing[0]}: "
+            f"{file} reads back with {len(read)} modules instead of {len(trained)}, e.g. {differing[0]}: "
             "nothing is published"
         )
-    for name, parts in wanted.items():
-        right, read = lora.delta(*parts), lora.delta(*found[name])
-        limit = TOLERANCE * float(right.abs().max()) + _underflow(parts)
-        difference = float((right - read).abs().max())
+    for name, weights in trained.items():
+        delta = weights.delta()
+        limit = TOLERANCE * float(delta.abs().max()) + _underflow(weights)
+        difference = float((delta - read[name].delta()).abs().max())
         if not difference <= limit:
             raise AdapterError(
                 f"{file}: ΔW of {name} reads back {difference:.3g} off (limit {limit:.3g}): nothing is published"
             )
-
-
-def check_lengths(wanted: Lengths, found: Lengths, file: str) -> None:
-    """Compare DoRA's lengths, which both files hold in fp32.
-
-    Raises:
-        AdapterError: a module's lengths are missing or differ.
-    """
-    for name in sorted(wanted.keys() | found.keys()):
-        if name not in wanted or name not in found or not torch.equal(wanted[name], found[name]):
+        if not _equal_lengths(weights.magnitude, read[name].magnitude):
             raise AdapterError(f"{file}: DoRA's lengths of {name} read back differently: nothing is published")
 
 
-def _underflow(parts: tuple[Tensor, Tensor, float]) -> float:
+def _underflow(weights: ModuleWeights) -> float:
     """What fp16's smallest steps (2⁻²⁴) may add: each factor's, times the other's sum over the rank."""
-    down, up, factor = parts
-    steps = 2.0**-24 * (float(down.flatten(1).abs().sum(0).max()) + float(up.flatten(1).abs().sum(1).max()))
-    return factor * steps
+    down, up = weights.down.flatten(1).abs().sum(0), weights.up.flatten(1).abs().sum(1)
+    return weights.scale * 2.0**-24 * (float(down.max()) + float(up.max()))
 
 
-def export(
-    pipe: StableDiffusionPipeline,
-    adapter: dict[str, Tensor],
-    settings: Train,
-    files: tuple[Path, str],
-    metadata: dict[str, str],
-) -> tuple[Path, Path]:
-    """Write both files into a folder (`files`: folder, name of the kohya file) and prove them; returns their paths.
-
-    Raises:
-        AdapterError: a weight is not finite or too large for fp16, or a file reads back differently.
-    """
-    folder, kohya_name = files
-    second = write_kohya(folder / kohya_name, adapter, settings, metadata)
-    first = write_diffusers(folder, pipe, adapter, metadata)
-    _prove(adapter, settings, first.name, loaded_by_diffusers(pipe, first))
-    return first, second
+def _equal_lengths(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is other if one is None or other is None else torch.equal(one, other)

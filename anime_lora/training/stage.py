@@ -16,7 +16,7 @@ from anime_lora.diffusion import device as machine
 from anime_lora.diffusion.base_model import configs_hash, locate, weights_hash
 from anime_lora.errors import AdapterError
 from anime_lora.files import fresh_folder, link_or_copy, refuse_foreign
-from anime_lora.lora.export import export, write_kohya
+from anime_lora.lora.export import ExportedFiles, export, write_kohya
 from anime_lora.lora.metadata import Lineage, TrainingFacts, current_commit, file_metadata, model_name
 from anime_lora.training import measure, prior_preservation, processes, record, sanity_checks
 from anime_lora.training.checkpoint import room_on_disk
@@ -152,11 +152,11 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
     def metadata(number: int) -> dict[str, str]:
         return file_metadata(training_facts(run, state, number, names), lineage(facts), strip_file(run.folder, number))
 
-    def written(number: int, target: Path, file: str) -> tuple[Path, Path]:
+    def written(number: int, target: Path, file: str) -> ExportedFiles:
         adapter = load_file(adapter_file(run.folder, number))
-        return export(run.pipe, adapter, run.settings, (target, file), metadata(number))
+        return export(run.pipe, adapter, run.settings, target, file, metadata(number))
 
-    first, second = written(epoch, folder, name)
+    files = written(epoch, folder, name)
     last_fault = _fault("the last epoch", folder / "last", lambda: written(last, folder / "last", name))
     for row in state.epochs:
         link_or_copy(strip_file(run.folder, row["epoch"]), strip_file(folder, row["epoch"]))
@@ -176,7 +176,7 @@ def publish(run: Run, state: State, folder: Path, facts: dict[str, Any], names: 
         "bad_steps": state.bad,
     }
     found |= {"steps": state.step, "stopped_early": state.stopped_early}
-    made = record.write_record(folder, found, {"diffusers": first, "kohya": second})
+    made = record.write_record(folder, found, {"diffusers": files.diffusers, "kohya": files.kohya})
     record.write_card(folder, made, strip_file(Path(), epoch).as_posix())
     print(f"published epoch {epoch}: {reason}", flush=True)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +16,8 @@ from tests.support.tiny import tiny_pipeline, train_settings
 TARGETS = ["attn", "attn+ff", "all-linear+conv"]
 
 
-def visits(run: object) -> list[Visit]:
-    return [Visit(0, image) for image in run.images[:2]]  # type: ignore[attr-defined]
+def visits(run: Any) -> list[Visit]:
+    return [Visit(0, image) for image in run.images[:2]]
 
 
 @pytest.mark.parametrize("changes", [{}, {"dora": True}, {"rslora": True}])
@@ -25,10 +26,10 @@ def test_adapter_changes_nothing_at_step_0(make: Callable, changes: dict) -> Non
     run = make(**changes)
     batch = run.batches.of(visits(run))
     with torch.no_grad():
-        found = run.predict(batch)
+        predicted = run.predict(batch)
         plain = tiny_pipeline().unet.to(memory_format=torch.channels_last).eval()
-        wanted = plain(batch.noisy, batch.timesteps, run.batches.texts(batch.texts)).sample
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+        by_base = plain(batch.noisy, batch.timesteps, run.batches.texts(batch.texts)).sample
+    torch.testing.assert_close(predicted, by_base, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -106,10 +107,17 @@ def test_delta_agrees_with_peft(make: Callable) -> None:
         run = make(rank=4, alpha=6.0, rslora=rslora, target="all-linear+conv")
         state = {name: torch.randn_like(value) for name, value in run.adapter().items()}
         adapter.load_adapter_state(run.pipe.unet, run.pipe.text_encoder, state)
-        factor = adapter.scale(4, 6.0, rslora)
-        for name, layer in adapter.layers(run.pipe.unet):
-            down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-            torch.testing.assert_close(
-                adapter.delta(down, up, factor), layer.get_delta_weight("default"), rtol=1e-4, atol=1e-5
-            )
-            assert name
+        weights = adapter.module_weights(state, adapter.scale(4, 6.0, rslora))
+        layers = {f"unet.{name}": layer for name, layer in adapter.layers(run.pipe.unet)}
+        assert weights.keys() == layers.keys()
+        assert {weight.down.dim() for weight in weights.values()} == {2, 4}
+        for name, weight in weights.items():
+            by_peft = layers[name].get_delta_weight("default")
+            torch.testing.assert_close(weight.delta(), by_peft, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_tensor_that_is_no_part_of_an_adapter_is_named() -> None:
+    """Names are split into module path and part; another name is an error."""
+    assert adapter.split_name("unet.a.to_q.lora_A.weight") == ("unet.a.to_q", "lora_A.weight")
+    with pytest.raises(AdapterError, match=r"unet\.a\.to_q\.weight is no LoRA tensor"):
+        adapter.split_name("unet.a.to_q.weight")

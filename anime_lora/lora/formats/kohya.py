@@ -5,19 +5,21 @@ and a scalar `.alpha`; a webui applies alpha / rank · up · down.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from anime_lora.errors import AdapterError
+from anime_lora.lora.adapter import ModuleWeights, split_name
 
 PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
-PARTS = {
+TENSORS = {
     "lora_A.weight": "lora_down.weight",
     "lora_B.weight": "lora_up.weight",
     "lora_magnitude_vector.weight": "dora_scale",
 }
+"""PEFT's names of a module's tensors, and kohya's."""
 
 
 def module_name(path: str) -> str:
@@ -31,58 +33,52 @@ def module_name(path: str) -> str:
     return PREFIXES[model] + inner.replace(".", "_")
 
 
-def split_name(name: str) -> tuple[str, str]:
-    """A tensor's module path and its part: `…to_q.lora_A.weight` as (`…to_q`, `lora_A.weight`)."""
-    for part in PARTS:
-        if name.endswith(f".{part}"):
-            return name.removesuffix(f".{part}"), part
-    raise AdapterError(f"{name} is no LoRA tensor")
-
-
 def written_alpha(rank: int, alpha: float, rslora: bool) -> float:
     """The alpha that a reader divides by the rank: rsLoRA's alpha/√rank is alpha·√rank / rank."""
     return alpha * math.sqrt(rank) if rslora else alpha
 
 
-def tensors(adapter: dict[str, Tensor], alpha: float, rslora: bool) -> dict[str, Tensor]:
-    """An adapter (PEFT names, as `lora.adapter_state`) in kohya's names: fp16 factors, fp32 alphas and DoRA lengths."""
-    found: dict[str, Tensor] = {}
+def tensors(adapter: Mapping[str, Tensor], alpha: float, rslora: bool) -> dict[str, Tensor]:
+    """An adapter (PEFT names, as `adapter_state`) in kohya's names: fp16 factors, fp32 alphas and DoRA lengths."""
+    named: dict[str, Tensor] = {}
     for name, value in adapter.items():
         path, part = split_name(name)
-        module = module_name(path)
-        if (
-            part == "lora_magnitude_vector.weight"
-        ):  # one length per output, in the shape that broadcasts over the weight
-            shape = (-1, *[1] * (adapter[f"{path}.lora_A.weight"].dim() - 1))
-            found[f"{module}.dora_scale"] = value.reshape(shape)
+        target = f"{module_name(path)}.{TENSORS[part]}"
+        if part == "lora_magnitude_vector.weight":
+            # one length per output, in the shape that broadcasts over the weight
+            named[target] = value.reshape(-1, *[1] * (adapter[f"{path}.lora_A.weight"].dim() - 1))
             continue
-        found[f"{module}.{PARTS[part]}"] = value.to(torch.float16)
+        named[target] = value.to(torch.float16)
         if part == "lora_A.weight":
-            found[f"{module}.alpha"] = torch.tensor(written_alpha(value.shape[0], alpha, rslora))
-    return found
+            named[f"{module_name(path)}.alpha"] = torch.tensor(written_alpha(value.shape[0], alpha, rslora))
+    return named
 
 
-def factors(found: dict[str, Tensor], paths: Iterable[str]) -> dict[str, tuple[Tensor, Tensor, float]]:
-    """down, up and scale of every module of a kohya file, by module paths of the model (`unet.…`, `text_encoder.…`).
+def module_weights(file_tensors: Mapping[str, Tensor], paths: Iterable[str]) -> dict[str, ModuleWeights]:
+    """The adapter of each module of a kohya file, as kohya's own loader finds it: by the names of the model's modules.
+
+    Args:
+        file_tensors: what the file holds.
+        paths: module paths of the model (`unet.…`, `text_encoder.…`).
 
     Raises:
         AdapterError: the file has modules that the model lacks.
     """
     known = {module_name(path): path for path in paths}
-    modules = {name.split(".")[0] for name in found}
+    modules = {name.split(".")[0] for name in file_tensors}
     foreign = sorted(modules - known.keys())
     if foreign:
         raise AdapterError(
             f"the LoRA has modules the model lacks, e.g. {foreign[0]} ({len(foreign)} of {len(modules)})"
         )
-    result = {}
+    weights = {}
     for module in sorted(modules):
-        down, up = found[f"{module}.lora_down.weight"], found[f"{module}.lora_up.weight"]
-        result[known[module]] = (down, up, float(found[f"{module}.alpha"]) / down.shape[0])
-    return result
-
-
-def lengths(found: dict[str, Tensor], paths: Iterable[str]) -> dict[str, Tensor]:
-    """DoRA's length of each output, flat, by module paths of the model that a kohya file has one for."""
-    named = {path: f"{module_name(path)}.dora_scale" for path in paths}
-    return {path: found[name].flatten() for path, name in named.items() if name in found}
+        down, up = file_tensors[f"{module}.lora_down.weight"], file_tensors[f"{module}.lora_up.weight"]
+        lengths = file_tensors.get(f"{module}.dora_scale")
+        weights[known[module]] = ModuleWeights(
+            down,
+            up,
+            float(file_tensors[f"{module}.alpha"]) / down.shape[0],
+            None if lengths is None else lengths.flatten(),
+        )
+    return weights

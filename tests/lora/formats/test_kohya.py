@@ -88,8 +88,33 @@ def test_rslora_is_written_as_alpha_times_root_of_rank() -> None:
     assert float(kohya.tensors(adapter, 8.0, rslora=True)["lora_unet_m.alpha"]) == 32.0
 
 
+def test_dora_has_one_length_per_output_in_fp32() -> None:
+    """Shaped to broadcast over the weight: of a linear layer (out, 1), of a convolution (out, 1, 1, 1)."""
+    adapter = {
+        "unet.m.lora_A.weight": torch.zeros(2, 4), "unet.m.lora_B.weight": torch.zeros(3, 2),
+        "unet.m.lora_magnitude_vector.weight": torch.tensor([1.0, 2.0, 3.0]),
+        "unet.c.lora_A.weight": torch.zeros(2, 4, 3, 3), "unet.c.lora_B.weight": torch.zeros(5, 2, 1, 1),
+        "unet.c.lora_magnitude_vector.weight": torch.ones(1, 5, 1, 1),
+    }  # fmt: skip
+    tensors = kohya.tensors(adapter, 2.0, rslora=False)
+    assert tensors["lora_unet_m.dora_scale"].shape == (3, 1)
+    assert tensors["lora_unet_c.dora_scale"].shape == (5, 1, 1, 1)
+    assert tensors["lora_unet_m.dora_scale"].dtype == torch.float32
+    read = kohya.module_weights(tensors, ["unet.m", "unet.c"])
+    assert read["unet.m"].magnitude is not None
+    assert read["unet.m"].magnitude.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_what_is_written_reads_back_with_its_scale() -> None:
+    """alpha / rank, by the names of the model's modules, and no lengths where there is no DoRA."""
+    adapter = {"unet.m.lora_A.weight": torch.eye(2, 4), "unet.m.lora_B.weight": torch.eye(4, 2)}
+    weights = kohya.module_weights(kohya.tensors(adapter, 3.0, rslora=False), ["unet.m", "unet.other"])["unet.m"]
+    assert (weights.scale, weights.magnitude) == (1.5, None)
+    assert weights.delta().diagonal().tolist() == [1.5, 1.5, 0.0, 0.0]
+
+
 def test_foreign_module_is_named() -> None:
     """A file of another model is an error that names a module the model lacks."""
     tensors = kohya.tensors({"unet.x.y.lora_A.weight": torch.zeros(2, 4)}, 1.0, rslora=False)
     with pytest.raises(AdapterError, match="lora_unet_x_y"):
-        kohya.factors(tensors, ["unet.a.b"])
+        kohya.module_weights(tensors, ["unet.a.b"])
