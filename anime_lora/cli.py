@@ -270,10 +270,10 @@ def dataset_diff(
     from anime_lora.data.dataset_diff import compare, read_version
 
     changes = compare(read_version(old), read_version(new))
-    print(f"{changes.before} images -> {changes.now}: {changes.sentence()}")
-    for row in changes.table():
-        captions = " -> ".join(text for text in (row["before"], row["now"]) if text)
-        print("  ".join(part for part in (f"{row['change']:<20}", row["picture"], captions) if part))
+    print(f"{changes.before} images -> {changes.now}: {changes.summary()}")
+    for change in (*changes.images(), *changes.measures()):
+        captions = " -> ".join(text for text in (change.before, change.now) if text)
+        print("  ".join(part for part in (f"{change.change:<20}", change.path, captions) if part))
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

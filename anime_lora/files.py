@@ -6,14 +6,19 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
+
+from pydantic import TypeAdapter, ValidationError
 
 from anime_lora.errors import OutputError
 
+Row = TypeVar("Row")
 CHUNK = 1 << 20
+"""Bytes that are hashed at once."""
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini"}
 """Files that desktops leave in every folder they show."""
 
@@ -51,15 +56,43 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write one sorted JSON object per line, in the order given."""
-    lines = (json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+def write_jsonl(path: Path, rows: Iterable[object]) -> None:
+    """Write one sorted JSON object per line, in the order given; a row is a dict or a dataclass."""
+    lines = (
+        json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_as_dict) + "\n" for row in rows
+    )
     write_text(path, "".join(lines))
+
+
+def _as_dict(value: object) -> dict[str, Any]:
+    """The fields of a dataclass; what holds further ones comes back here."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(f"a {type(value).__name__} is no JSON")
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON-lines file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
+    """The rows of a JSON-lines file as a dataclass; keys that it has no field for are left out.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line is no JSON, or lacks a field or holds a value of another type; says which line and field.
+    """
+    adapter = TypeAdapter(row_type)
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        try:
+            rows += [adapter.validate_json(line)] if line else []
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ValueError(f"line {number}: {place or 'row'}: {first['msg'].lower()}") from None
+    return rows
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from anime_lora.data.resize import Job, square
+from anime_lora.data.resize import Job, make_square
 from anime_lora.executors import ordered
 
 
@@ -45,7 +45,9 @@ def dask_workers(count: int) -> Iterator[str]:
 def rate(files: list[Path], out: Path, workers: int, address: str | None) -> float:
     """Images per second, start of local processes included."""
     start = time.perf_counter()
-    made = map(square, jobs(files, out)) if workers == 1 else ordered(square, jobs(files, out), workers, address)
+    made = (
+        map(make_square, jobs(files, out)) if workers == 1 else ordered(make_square, jobs(files, out), workers, address)
+    )
     assert len(list(made)) == len(files)
     return len(files) / (time.perf_counter() - start)
 

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
-from anime_lora.data.source_diff import Difference
+from anime_lora.data.source_diff import SourceChanges
 from flows.champion.preflight import preflight
 from flows.champion.why import why
 from flows.runtime.crashed_runs import mark_orphans
@@ -60,10 +60,10 @@ def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | No
     return None
 
 
-def unseen(difference: Difference) -> set[str]:
+def unseen(difference: SourceChanges) -> set[str]:
     """Ingest when a source that is a URL has changed: it is no dep, so DVC would find ingest up to date."""
     changed = (*difference.added, *difference.removed, *difference.changed)
-    return {"ingest"} if any("://" in row["source"] for row in changed) else set()
+    return {"ingest"} if any("://" in file.source for file in changed) else set()
 
 
 def run_chain(

@@ -93,7 +93,7 @@ def retrain(
 def _night(
     reason: str, force: Stage | None, changes: list[str], limit: float | None, work: triggers.Work
 ) -> State[None]:
-    if work.difference.words():
+    if work.difference.summary():
         show_table(work.difference.table(), "source-changes", f"What changed in the sources: {work.why}")
     equipped(load_params(paths.PARAMS))
     _stages({*([force] if force else []), *unseen(work.difference)}, limit)

@@ -37,7 +37,7 @@ def show_changes() -> None:
         before = committed(Path(folder) / paths.MANIFEST)
         if before is not None:
             changes = compare(read_version(before), read_version(paths.VALIDATE))
-            words = f"Since the last committed version of {changes.before} images: {changes.sentence()}"
+            words = f"Since the last committed version of {changes.before} images: {changes.summary()}"
             show_table(changes.table(), "dataset-changes", words)
 
 

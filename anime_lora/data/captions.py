@@ -3,39 +3,34 @@
 import csv
 import io
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from anime_lora.data.sources import Entry
+from anime_lora.data.sources import SourceFile
 
 TEXT = (".txt", ".caption")
 TABLES = ("metadata.jsonl", ".csv")
+NOTES = (".jsonl", ".json", ".md")
+"""Suffixes of files that lie beside images and are none; of these only metadata.jsonl is read."""
+PRECEDENCE = (".csv", ".jsonl", ".txt", ".caption")
+"""A later one wins: a caption file of the image's own over a table."""
 MAX_BYTES = 64 << 20
 TAG_COLUMNS = ("tags", "tag", "caption", "text", "tag_string")
 NAME_COLUMNS = ("filename", "file_name", "file", "image", "path", "name")
 
 
+@dataclass(frozen=True)
+class Caption:
+    """What an image is said to show, and the file of the source that says so."""
+
+    text: str
+    file: str
+
+
 def is_sidecar(path: str) -> bool:
     """Whether a file holds captions (or notes) rather than an image."""
-    name = PurePosixPath(path).name.lower()
-    return name.endswith((*TEXT, ".csv", ".jsonl", ".json", ".md"))
-
-
-def captions(found: list[Entry]) -> dict[str, tuple[str, str]]:
-    """Caption and the file it came from, by the image's path without suffix; its own file wins over a table."""
-    known: dict[str, tuple[str, str]] = {}
-    ranked = sorted((entry for entry in found if is_sidecar(entry.path) and not entry.problem), key=_rank)
-    for entry in ranked:
-        if entry.size > MAX_BYTES:
-            continue
-        for stem, caption in _read(entry):
-            if caption:
-                known[stem] = (caption, entry.path)
-    return known
-
-
-def _rank(entry: Entry) -> tuple[int, str]:
-    order = {".csv": 0, ".jsonl": 1, ".txt": 2, ".caption": 3}
-    return (order.get(PurePosixPath(entry.path).suffix.lower(), -1), entry.path)
+    return PurePosixPath(path).name.lower().endswith((*TEXT, *TABLES, *NOTES))
 
 
 def stem(path: str) -> str:
@@ -43,32 +38,48 @@ def stem(path: str) -> str:
     return str(PurePosixPath(path).with_suffix(""))
 
 
-def _read(entry: Entry) -> list[tuple[str, str]]:
-    name = PurePosixPath(entry.path)
-    if name.suffix.lower() in TEXT:
-        return [(stem(entry.path), _line(entry.read().decode("utf-8", errors="replace")))]
-    text = entry.read().decode("utf-8-sig", errors="replace") if name.name.lower().endswith(TABLES) else ""
-    rows = _jsonl(text) if name.suffix.lower() == ".jsonl" else list(csv.DictReader(io.StringIO(text)))
-    return [(stem(str(name.parent / file)), caption) for file, caption in map(_row, rows) if file]
+def read_captions(files: list[SourceFile]) -> dict[str, Caption]:
+    """The captions among the files of a source, by the image's path without suffix."""
+    captions: dict[str, Caption] = {}
+    sidecars = [file for file in files if is_sidecar(file.path) and not file.problem and file.size <= MAX_BYTES]
+    for file in sorted(sidecars, key=_precedence):
+        captions |= {image: Caption(text, file.path) for image, text in _read(file) if text}
+    return captions
 
 
-def _jsonl(text: str) -> list[dict[str, object]]:
-    rows = []
+def _precedence(file: SourceFile) -> tuple[int, str]:
+    suffix = PurePosixPath(file.path).suffix.lower()
+    return (PRECEDENCE.index(suffix) if suffix in PRECEDENCE else -1, file.path)
+
+
+def _read(file: SourceFile) -> Iterator[tuple[str, str]]:
+    """Stem and caption of each image that a sidecar speaks of."""
+    path = PurePosixPath(file.path)
+    if path.suffix.lower() in TEXT:
+        yield stem(file.path), _one_line(file.read().decode("utf-8", errors="replace"))
+    elif path.name.lower().endswith(TABLES):
+        text = file.read().decode("utf-8-sig", errors="replace")
+        for row in _json_rows(text) if path.suffix.lower() == ".jsonl" else csv.DictReader(io.StringIO(text)):
+            cells = {str(key).lower(): value for key, value in row.items()}
+            if image := _first(cells, NAME_COLUMNS):
+                yield stem(str(path.parent / image)), _one_line(_first(cells, TAG_COLUMNS))
+
+
+def _json_rows(text: str) -> Iterator[Mapping[str, object]]:
+    """The objects among the lines; other lines are passed over."""
     for line in text.splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
         if isinstance(row, dict):
-            rows.append(row)
-    return rows
+            yield row
 
 
-def _row(row: dict[str, object]) -> tuple[str, str]:
-    lower = {str(key).lower(): value for key, value in row.items()}
-    file = next((str(lower[key]) for key in NAME_COLUMNS if lower.get(key)), "")
-    return file, _line(next((str(lower[key]) for key in TAG_COLUMNS if lower.get(key)), ""))
+def _first(cells: Mapping[str, object], columns: tuple[str, ...]) -> str:
+    """The first of the columns that is not empty."""
+    return next((str(cells[name]) for name in columns if cells.get(name)), "")
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())

@@ -3,121 +3,149 @@
 A version is validate's manifest; an image is known by the hash of its bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from anime_lora.config import paths
-from anime_lora.data.measures import psi
+from anime_lora.data.measures import dataset_drift
 from anime_lora.errors import DatasetError
-from anime_lora.files import read_jsonl
+from anime_lora.files import read_rows
 
-Row = dict[str, Any]
-MEASURES = ("contrast", "sharpness", "short_side")
-NEEDED = ("id", "path", "caption", "width", "height", "contrast", "sharpness")
 STABLE, MUCH = 0.1, 0.25
 """PSI below which a measure counts as stable, and above which as much shifted."""
 
 
 @dataclass(frozen=True)
-class Changes:
-    """The difference of two versions; `kept` counts images that are in both with the same caption."""
+class VersionImage:
+    """What is remembered of an image of a version: enough to compare it with a later one."""
+
+    id: str
+    path: str
+    caption: str | None
+    width: int
+    height: int
+    contrast: float
+    sharpness: float
+
+
+@dataclass(frozen=True)
+class Recaptioned:
+    """An image that is in both versions, with another caption."""
+
+    image: VersionImage
+    caption_before: str | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference, for people."""
+
+    change: str
+    """added, removed, captioned anew, or which measure drifted."""
+    path: str
+    """The image's; empty for a measure."""
+    before: str
+    now: str
+
+    def to_json(self) -> dict[str, str]:
+        """A row of the report and of a run's table."""
+        return {"change": self.change, "picture": self.path, "before": self.before, "now": self.now}
+
+
+@dataclass(frozen=True)
+class DatasetChanges:
+    """The difference of two versions."""
 
     before: int
+    """Images of the earlier version."""
     now: int
-    kept: int
-    added: list[Row]
-    removed: list[Row]
-    recaptioned: list[Row]
-    """With `caption` and, as it was, `caption_before`."""
+    unchanged: int
+    """Images that are in both with the same caption."""
+    added: list[VersionImage]
+    removed: list[VersionImage]
+    recaptioned: list[Recaptioned]
     drift: dict[str, float]
     """PSI by measure; empty where a version has no image."""
 
     @property
-    def nothing(self) -> bool:
-        """The same images with the same captions."""
+    def is_empty(self) -> bool:
+        """Whether both hold the same images with the same captions."""
         return not (self.added or self.removed or self.recaptioned)
 
-    def sentence(self) -> str:
+    def summary(self) -> str:
         """Such as `3 added, 1 removed, 0 captioned anew, 211 kept`."""
-        parts = {"added": self.added, "removed": self.removed, "captioned anew": self.recaptioned}
-        return ", ".join([*(f"{len(rows)} {what}" for what, rows in parts.items()), f"{self.kept} kept"])
+        added, removed, recaptioned = len(self.added), len(self.removed), len(self.recaptioned)
+        return f"{added} added, {removed} removed, {recaptioned} captioned anew, {self.unchanged} kept"
 
-    def table(self) -> list[Row]:
-        """One row per change, then one per measure: what, image, before, now."""
-        rows = [_line("added", row, None, row["caption"]) for row in self.added]
-        rows += [_line("removed", row, row["caption"], None) for row in self.removed]
-        rows += [_line("captioned anew", row, row["caption_before"], row["caption"]) for row in self.recaptioned]
-        drift = [
-            {"change": f"drift of {name}", "picture": "", "before": "", "now": f"PSI {score:.3f}, {loud(score)}"}
+    def table(self) -> list[dict[str, str]]:
+        """One row per image, then one per measure, for people."""
+        return [change.to_json() for change in (*self.images(), *self.measures())]
+
+    def images(self) -> list[Change]:
+        """One row per image."""
+        return [
+            *(Change("added", image.path, "", image.caption or "") for image in self.added),
+            *(Change("removed", image.path, image.caption or "", "") for image in self.removed),
+            *(
+                Change("captioned anew", one.image.path, one.caption_before or "", one.image.caption or "")
+                for one in self.recaptioned
+            ),
+        ]
+
+    def measures(self) -> list[Change]:
+        """One row per measure."""
+        return [
+            Change(f"drift of {name}", "", "", f"PSI {score:.3f}, {describe_drift(score)}")
             for name, score in self.drift.items()
         ]
-        return rows + drift
 
 
-def _line(change: str, row: Row, before: str | None, now: str | None) -> Row:
-    return {"change": change, "picture": row["path"], "before": before or "", "now": now or ""}
-
-
-def loud(score: float) -> str:
+def describe_drift(score: float) -> str:
     """PSI in a word: stable, shifted, much shifted."""
     return "stable" if score < STABLE else "shifted" if score <= MUCH else "much shifted"
 
 
-def read_version(path: Path) -> list[Row]:
-    """Rows of a version: validate's manifest, or the folder it lies in.
+def read_version(path: Path) -> list[VersionImage]:
+    """The images of a version: validate's manifest, or the folder it lies in.
 
     Raises:
         DatasetError: it is not there, or no manifest of validate.
     """
     file = path / paths.MANIFEST if path.is_dir() else path
     try:
-        rows = read_jsonl(file)
-    except (OSError, ValueError) as error:
+        return read_rows(file, VersionImage)
+    except ValueError as error:
+        raise DatasetError(f"{file} is no manifest of validate: {error}") from error
+    except OSError as error:
         raise DatasetError(
             f"{file} cannot be read as a dataset version ({type(error).__name__}): name validate's manifest.jsonl, or "
             f"get an older one with `dvc get . {paths.VALIDATE / paths.MANIFEST} --rev REVISION -o old.jsonl`"
         ) from error
-    lacking = sorted({name for row in rows for name in NEEDED if name not in row})
-    if lacking:
-        raise DatasetError(f"{file} is no manifest of validate: rows lack {', '.join(lacking)}")
-    return rows
 
 
-def compare(before: Sequence[Row], now: Sequence[Row]) -> Changes:
-    """Images by the hash of their bytes; a file that was only moved or renamed is kept."""
-    old, new = ({row["id"]: row for row in rows} for rows in (before, now))
-    both = [row for row in now if row["id"] in old]
+def compare(before: Sequence[VersionImage], now: Sequence[VersionImage]) -> DatasetChanges:
+    """Images by the hash of their bytes; a file that was only moved or renamed is unchanged."""
+    old, new = ({image.id: image for image in images} for images in (before, now))
+    both = [image for image in now if image.id in old]
     recaptioned = [
-        {**row, "caption_before": old[row["id"]]["caption"]}
-        for row in both
-        if row["caption"] != old[row["id"]]["caption"]
+        Recaptioned(image, old[image.id].caption) for image in both if image.caption != old[image.id].caption
     ]
-    return Changes(
+    return DatasetChanges(
         before=len(before),
         now=len(now),
-        kept=len(both) - len(recaptioned),
-        added=[row for row in now if row["id"] not in old],
-        removed=[row for row in before if row["id"] not in new],
+        unchanged=len(both) - len(recaptioned),
+        added=[image for image in now if image.id not in old],
+        removed=[image for image in before if image.id not in new],
         recaptioned=recaptioned,
-        drift=drift(measures(before), measures(now)),
+        drift=dataset_drift(measures(before), measures(now)),
     )
 
 
-def measures(rows: Sequence[Row]) -> dict[str, list[float]]:
+def measures(images: Sequence[VersionImage]) -> dict[str, list[float]]:
     """The values whose distribution is watched, by name."""
-    sides = [float(min(row["width"], row["height"])) for row in rows]
-    found = {name: [float(row[name]) for row in rows] for name in MEASURES if name != "short_side"}
-    return {**found, "short_side": sides}
-
-
-def drift(before: Mapping[str, Sequence[float]], now: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """PSI of each measure that has values in both versions."""
     return {
-        name: psi(np.array(before[name], float), np.array(values, float))
-        for name, values in now.items()
-        if len(values) and len(before.get(name, ()))
+        "contrast": [image.contrast for image in images],
+        "sharpness": [image.sharpness for image in images],
+        "short_side": [float(min(image.width, image.height)) for image in images],
     }

@@ -2,17 +2,13 @@
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from anime_lora.config import paths
 from anime_lora.config.data import Organize
 from anime_lora.config.section import Concept
-from anime_lora.data.validate import read_manifest
+from anime_lora.data.manifest import DatasetImage, SquareImage, read_manifest
 from anime_lora.errors import DatasetError
 from anime_lora.files import fresh_folder, link_or_copy, write_jsonl, write_text
-
-Row = dict[str, Any]
-METADATA = "metadata.jsonl"
 
 
 def organize(section: Organize, concept: Concept, source: Path = paths.RESIZE, out: Path = paths.ORGANIZE) -> None:
@@ -21,9 +17,9 @@ def organize(section: Organize, concept: Concept, source: Path = paths.RESIZE, o
     Raises:
         DatasetError: resize's manifest is missing, or the split leaves one side empty.
     """
-    images = read_manifest(source, "resize")
-    rows = [_row(image, section, concept) for image in images]
-    count = sum(row["split"] == "holdout" for row in rows)
+    squares = read_manifest(source, SquareImage)
+    rows = [dataset_image(square, section, concept) for square in squares]
+    count = sum(row.split == "holdout" for row in rows)
     if count == len(rows) or (count == 0 and section.holdout_share > 0):
         side = "train" if count else "holdout"
         raise DatasetError(
@@ -31,32 +27,32 @@ def organize(section: Organize, concept: Concept, source: Path = paths.RESIZE, o
             "add images, change the share, or another organize.holdout_salt"
         )
     with fresh_folder(out, paths.WRITES[paths.ORGANIZE]) as beside:
-        for image, row in zip(images, rows, strict=True):
-            link_or_copy(source / image["file"], beside / row["file"])
+        for square, row in zip(squares, rows, strict=True):
+            link_or_copy(source / square.file, beside / row.file)
             if section.layout == "kohya":
-                write_text((beside / row["file"]).with_suffix(".txt"), row["text"] + "\n")
-        write_jsonl(beside / METADATA, rows)
+                write_text((beside / row.file).with_suffix(".txt"), row.text + "\n")
+        write_jsonl(beside / DatasetImage.FILE, rows)
         if section.layout == "diffusers":
-            folder = beside / _folder(section, concept, "train")
-            write_jsonl(folder / METADATA, ({k: v for k, v in row.items() if k != "file"} for row in rows))
+            # datasets' imagefolder takes every column but `file_name` as a feature: no second path among them
+            table = ({key: value for key, value in vars(row).items() if key != "file"} for row in rows)
+            write_jsonl(beside / _folder(section, concept, "train") / DatasetImage.FILE, table)
     print(f"organize: {len(rows)} images, {len(rows) - count} to train on, {count} held out")
 
 
-def _row(image: Row, section: Organize, concept: Concept) -> Row:
-    split = split_of(image["cluster"], section.holdout_salt, section.holdout_share)
-    name = f"{image['id']}.png"
-    caption = image["caption"]
-    text = ", ".join(part for part in (concept.instance_prompt, caption) if part)
-    return {
-        "file_name": name,
-        "file": f"{_folder(section, concept, split)}/{name}",
-        "text": text,
-        "caption": caption,
-        "id": image["id"],
-        "split": split,
-        "cluster": image["cluster"],
-        "pixel_sha256": image["pixel_sha256"],
-    }
+def dataset_image(square: SquareImage, section: Organize, concept: Concept) -> DatasetImage:
+    """The dataset's row of a square: its place, its split, and the instance prompt before its caption."""
+    split = split_of(square.cluster, section.holdout_salt, section.holdout_share)
+    name = f"{square.id}.png"
+    return DatasetImage(
+        file_name=name,
+        file=f"{_folder(section, concept, split)}/{name}",
+        text=", ".join(part for part in (concept.instance_prompt, square.caption) if part),
+        caption=square.caption,
+        id=square.id,
+        split=split,
+        cluster=square.cluster,
+        pixel_sha256=square.pixel_sha256,
+    )
 
 
 def split_of(cluster: str, salt: str, share: float) -> str:

@@ -9,8 +9,8 @@ from PIL import Image, ImageOps
 from anime_lora.config import paths
 from anime_lora.config.data import Resize
 from anime_lora.config.section import Compute
+from anime_lora.data.manifest import SquareImage, ValidImage, read_manifest
 from anime_lora.data.memo import Memo
-from anime_lora.data.validate import read_manifest
 from anime_lora.errors import BadImageError, DatasetError
 from anime_lora.executors import ordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
@@ -48,41 +48,35 @@ def resize(
     Raises:
         DatasetError: validate's manifest or a stored image is missing or damaged.
     """
-    rows = read_manifest(source, "validate")
-    place = cache / sha256(section.model_dump_json().encode()).hexdigest()[:16]
-    memo = Memo(place / "memo.jsonl")
-    jobs = {row["id"]: _job(section, store / row["store"], place / f"{row['id']}.png") for row in rows}
-    new = [key for key, job in jobs.items() if memo.get(key) is None or not job.target.is_file()]
-    made = ordered(square, (jobs[key] for key in new), compute.workers, compute.dask_address)
-    for key, pixels in zip(new, track(made, "resize", "resize", len(new), "image"), strict=True):
-        memo.put(key, pixels)
-    with fresh_folder(out, paths.WRITES[paths.RESIZE]) as beside:
-        for row in rows:
-            link_or_copy(jobs[row["id"]].target, beside / "images" / f"{row['id']}.png")
-        kept = ("id", "caption", "cluster", "path")
-        write_jsonl(
-            beside / paths.MANIFEST,
-            (
-                {
-                    **{key: row[key] for key in kept},
-                    "file": f"images/{row['id']}.png",
-                    "pixel_sha256": memo.get(row["id"]),
-                    "source_width": row["width"],
-                    "source_height": row["height"],
-                }
-                for row in rows
-            ),
+    images = read_manifest(source, ValidImage)
+    folder = cache / sha256(section.model_dump_json().encode()).hexdigest()[:16]
+    pixel_hashes = Memo(folder / "memo.jsonl", str)
+    jobs = {image.id: _job(section, store / image.store, folder / f"{image.id}.png") for image in images}
+    new = [key for key, job in jobs.items() if pixel_hashes.get(key) is None or not job.target.is_file()]
+    made = ordered(make_square, (jobs[key] for key in new), compute.workers, compute.dask_address)
+    for key, pixel_hash in zip(new, track(made, "resize", "resize", len(new), "image"), strict=True):
+        pixel_hashes.put(key, pixel_hash)
+    squares = [
+        SquareImage(
+            id=image.id, caption=image.caption, cluster=image.cluster, path=image.path, file=f"images/{image.id}.png",
+            pixel_sha256=pixel_hashes[image.id], source_width=image.width, source_height=image.height,
         )
-    memo.save()
-    print(f"resize: {len(rows)} images, {len(new)} made anew, {len(rows) - len(new)} reused")
+        for image in images
+    ]  # fmt: skip
+    with fresh_folder(out, paths.WRITES[paths.RESIZE]) as beside:
+        for square in squares:
+            link_or_copy(jobs[square.id].target, beside / square.file)
+        write_jsonl(beside / SquareImage.FILE, squares)
+    pixel_hashes.save()
+    print(f"resize: {len(images)} images, {len(new)} made anew, {len(images) - len(new)} reused")
 
 
 def _job(section: Resize, source: Path, target: Path) -> Job:
     return Job(source.absolute(), target.absolute(), section.size, section.fit, section.focus, section.background)
 
 
-def square(job: Job) -> str:
-    """Make one square; returns the sha256 of its raw RGB bytes.
+def make_square(job: Job) -> str:
+    """Write one square; returns the sha256 of its raw RGB bytes.
 
     Raises:
         DatasetError: the stored image is missing or damaged.

@@ -1,94 +1,107 @@
-"""Watch: what the sources hold, by content, and what differs from the last time; only new files are read."""
+"""What the sources hold, by content, and what differs from the last time; only new files are read."""
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from anime_lora.config import paths
 from anime_lora.config.data import Ingest
 from anime_lora.data.captions import stem
 from anime_lora.data.memo import Memo
-from anime_lora.data.sources import Entry, entries
-from anime_lora.files import read_jsonl, sha256_file
+from anime_lora.data.sources import SourceFile, list_all
+from anime_lora.files import read_rows, sha256_file
 
-Row = dict[str, Any]
 MEMO = paths.CACHE / "watch" / "memo.jsonl"
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Files that came, went, or changed their bytes, each as its row in the lock file."""
+class FileHash:
+    """A file of a source, and the hash of its content: a row of the lock file."""
 
-    added: list[Row]
-    removed: list[Row]
-    changed: list[Row]
+    source: str
+    path: str
+    bytes: int
+    sha256: str | None
+    """None of a file that ingest would reject unread."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where it lies; the order of the lock file."""
+        return self.source, self.path
+
+
+@dataclass(frozen=True)
+class SourceChanges:
+    """Files that were added, removed, or have other content."""
+
+    added: list[FileHash]
+    removed: list[FileHash]
+    changed: list[FileHash]
 
     @property
     def images(self) -> int:
         """Images concerned: one and its caption file count once, a table of captions counts as one."""
-        return len({(row["source"], stem(row["path"])) for row in (*self.added, *self.removed, *self.changed)})
+        return _count_images([*self.added, *self.removed, *self.changed])
 
-    def words(self) -> str:
+    def summary(self) -> str:
         """Such as `3 added, 1 changed`; empty without a difference. An image with its caption counts once."""
-        kinds = (("added", self.added), ("changed", self.changed), ("removed", self.removed))
-        counts = [(name, len({(row["source"], stem(row["path"])) for row in rows})) for name, rows in kinds]
-        return ", ".join(f"{count} {name}" for name, count in counts if count)
+        counts = {kind: _count_images(files) for kind, files in self._by_kind().items()}
+        return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
 
-    def table(self) -> list[Row]:
+    def table(self) -> list[dict[str, str]]:
         """One row per file, for people."""
-        kinds = (("added", self.added), ("changed", self.changed), ("removed", self.removed))
-        return [{"what": name, "source": row["source"], "path": row["path"]} for name, rows in kinds for row in rows]
+        return [
+            {"what": kind, "source": file.source, "path": file.path}
+            for kind, files in self._by_kind().items()
+            for file in files
+        ]
+
+    def _by_kind(self) -> dict[str, list[FileHash]]:
+        return {"added": self.added, "changed": self.changed, "removed": self.removed}
 
 
-def contents(section: Ingest, memo: Path = MEMO) -> list[Row]:
-    """One row {"source", "path", "bytes", "sha256"} per file of the sources, sorted; a refused file has no hash.
+def _count_images(files: list[FileHash]) -> int:
+    return len({(file.source, stem(file.path)) for file in files})
 
-    A file whose place, size and mark are as before is not read again.
+
+def hash_sources(section: Ingest, memo: Path = MEMO) -> list[FileHash]:
+    """Every file of the sources, sorted; one whose place, size and version are as before is not read again.
 
     Raises:
         SourceError: a source cannot be listed, or holds more than `ingest.max_files`.
     """
-    known = Memo(memo)
-    found = (
-        entry for source in section.sources for entry in entries(source, section.max_files, section.max_archive_ratio)
-    )
-    rows = [_row(entry, known, section.max_file_mb * 2**20) for entry in found]
-    known.save()
-    return sorted(rows, key=_place)
+    hashes = Memo(memo, str)
+    limit = section.max_file_mb * 2**20
+    files = [
+        FileHash(file.source, file.path, file.size, None if file.problem or file.size > limit else _hash(file, hashes))
+        for file in list_all(section)
+    ]
+    hashes.save()
+    return sorted(files, key=lambda file: file.place)
 
 
-def _place(row: Row) -> tuple[str, str]:
-    return row["source"], row["path"]
-
-
-def _row(entry: Entry, memo: Memo, most: float) -> Row:
-    hashed = None if entry.problem or entry.size > most else _hash(entry, memo)
-    return {"source": entry.source, "path": entry.path, "bytes": entry.size, "sha256": hashed}
-
-
-def _hash(entry: Entry, memo: Memo) -> str:
-    key = f"{entry.source}|{entry.path}|{entry.size}|{entry.mark}"
-    known: str | None = memo.get(key) if entry.mark else None
+def _hash(file: SourceFile, hashes: Memo[str]) -> str:
+    key = f"{file.source}|{file.path}|{file.size}|{file.version}"
+    known = hashes.get(key) if file.version else None
     if known:
         return known
-    found = sha256_file(entry.local) if entry.local else hashlib.sha256(entry.read()).hexdigest()
-    if entry.mark:
-        memo.put(key, found)
-    return found
+    digest = sha256_file(file.local) if file.local else hashlib.sha256(file.read()).hexdigest()
+    if file.version:
+        hashes.put(key, digest)
+    return digest
 
 
-def read(lock: Path) -> list[Row]:
+def read_lock(lock: Path) -> list[FileHash]:
     """The rows of the lock file; none where there is no file."""
-    return read_jsonl(lock) if lock.is_file() else []
+    return read_rows(lock, FileHash) if lock.is_file() else []
 
 
-def difference(before: Iterable[Row], now: Iterable[Row]) -> Difference:
-    """What came, went or changed between two lists of rows."""
-    old, new = ({_place(row): row for row in rows} for rows in (before, now))
-    return Difference(
-        added=[row for place, row in new.items() if place not in old],
-        removed=[row for place, row in old.items() if place not in new],
-        changed=[row for place, row in new.items() if place in old and row["sha256"] != old[place]["sha256"]],
+def compare(before: Iterable[FileHash], now: Iterable[FileHash]) -> SourceChanges:
+    """What was added, removed or changed between two scans of the sources."""
+    old, new = ({file.place: file for file in files} for files in (before, now))
+    return SourceChanges(
+        added=[file for place, file in new.items() if place not in old],
+        removed=[file for place, file in old.items() if place not in new],
+        changed=[file for place, file in new.items() if place in old and file.sha256 != old[place].sha256],
     )

@@ -1,4 +1,4 @@
-"""Files of a source: a folder, an archive, or an fsspec URL. Nothing is changed, nothing is unpacked to disk."""
+"""The files of a source, which is a folder, an archive or an fsspec URL; nothing is changed or unpacked to disk."""
 
 import os
 import tarfile
@@ -10,46 +10,61 @@ from pathlib import Path, PurePosixPath
 
 import fsspec
 
+from anime_lora.config.data import Ingest
 from anime_lora.errors import SourceError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-MARKS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified")
+VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified")
 """Names under which remote file systems say that a file has changed, the best first."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One file of a source. `problem` says why it must not be read; `read` gives its bytes.
-
-    `mark` differs when the content may differ: time of change, or a remote's etag; None where nothing tells.
-    """
+class SourceFile:
+    """One file of a source: a file on disk, a member of an archive, or a remote object."""
 
     source: str
     path: str
+    """Relative to the source, with slashes."""
     size: int
+    """Bytes, unpacked."""
     read: Callable[[], bytes]
+    """Gives its content."""
     local: Path | None = None
+    """Where it lies on disk; None of archives' members and remote objects."""
     problem: str | None = None
-    mark: str | None = None
+    """Why it must not be read."""
+    version: str | None = None
+    """Differs when the content may differ: time of change, or a remote's etag; None where nothing tells."""
 
 
-def entries(source: str, max_files: int, max_ratio: float) -> list[Entry]:
+def list_all(section: Ingest) -> list[SourceFile]:
+    """The files of every source of `ingest.sources`, source by source.
+
+    Raises:
+        SourceError: as `list_files`.
+    """
+    return [
+        file for source in section.sources for file in list_files(source, section.max_files, section.max_archive_ratio)
+    ]
+
+
+def list_files(source: str, max_files: int, max_ratio: float) -> list[SourceFile]:
     """All files of `source`, sorted by path.
 
     Raises:
         SourceError: it does not exist, cannot be read, or holds more than `max_files`.
     """
-    found: list[Entry] = []
-    for entry in _open(source, max_ratio):
-        found.append(entry)
-        if len(found) > max_files:
+    files: list[SourceFile] = []
+    for file in _open(source, max_ratio):
+        files.append(file)
+        if len(files) > max_files:
             raise SourceError(
                 f"{source}: more than ingest.max_files = {max_files} files; raise the limit or split the source"
             )
-    return sorted(found, key=lambda entry: entry.path)
+    return sorted(files, key=lambda file: file.path)
 
 
-def _open(source: str, max_ratio: float) -> Iterator[Entry]:
+def _open(source: str, max_ratio: float) -> Iterator[SourceFile]:
     if "://" in source:
         return _remote(source)
     path = Path(source)
@@ -65,19 +80,21 @@ def _open(source: str, max_ratio: float) -> Iterator[Entry]:
     )
 
 
-def _folder(source: str, folder: Path) -> Iterator[Entry]:
+def _folder(source: str, folder: Path) -> Iterator[SourceFile]:
     for place, _, names in os.walk(folder):
         for name in names:
             path = Path(place) / name
             relative = path.relative_to(folder).as_posix()
             if path.is_symlink() or not path.is_file():
-                yield Entry(source, relative, 0, bytes, problem="a link or special file: only plain files are read")
+                yield SourceFile(
+                    source, relative, 0, bytes, problem="a link or special file: only plain files are read"
+                )
             else:
-                facts = path.stat()
-                yield Entry(source, relative, facts.st_size, path.read_bytes, path, mark=str(facts.st_mtime_ns))
+                stat = path.stat()
+                yield SourceFile(source, relative, stat.st_size, path.read_bytes, path, version=str(stat.st_mtime_ns))
 
 
-def _remote(url: str) -> Iterator[Entry]:
+def _remote(url: str) -> Iterator[SourceFile]:
     try:
         system, root = fsspec.core.url_to_fs(url)
         files = system.find(root, detail=True)
@@ -85,14 +102,14 @@ def _remote(url: str) -> Iterator[Entry]:
         raise SourceError(f"{url} cannot be listed: {type(error).__name__}: {error}") from error
     if not files:
         raise SourceError(f"{url} does not exist or holds no files")
-    for path, facts in files.items():
+    for path, info in files.items():
         relative = path.removeprefix(root).lstrip("/") or PurePosixPath(path).name
-        mark = next((str(facts[name]) for name in MARKS if facts.get(name)), None)
-        yield Entry(url, relative, int(facts.get("size") or 0), partial(system.cat_file, path), mark=mark)
+        version = next((str(info[name]) for name in VERSIONS if info.get(name)), None)
+        yield SourceFile(url, relative, int(info.get("size") or 0), partial(system.cat_file, path), version=version)
 
 
-def _unsafe(name: str) -> str | None:
-    """Why an archive member's name is refused, or None."""
+def _name_problem(name: str) -> str | None:
+    """Why a member of this name must not be unpacked; None where it may."""
     path = PurePosixPath(name.replace("\\", "/"))
     return (
         "an absolute or `..` name in an archive"
@@ -101,42 +118,45 @@ def _unsafe(name: str) -> str | None:
     )
 
 
-def _zip(source: str, path: Path, max_ratio: float) -> Iterator[Entry]:
+def _zip(source: str, path: Path, max_ratio: float) -> Iterator[SourceFile]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise SourceError(f"{source} cannot be opened as .zip: {error}") from error
-    mark = str(path.stat().st_mtime_ns)
+    version = str(path.stat().st_mtime_ns)
     for member in archive.infolist():
         if member.is_dir():
             continue
-        problem = _unsafe(member.filename)
+        problem = _name_problem(member.filename)
         if (member.external_attr >> 16) & 0o170000 == 0o120000:
             problem = "a link in an archive"
         if member.file_size > max_ratio * max(member.compress_size, 1):
             problem = f"grows more than ingest.max_archive_ratio = {max_ratio:g} times when unpacked"
-        yield Entry(source, member.filename, member.file_size, lambda m=member: archive.read(m), None, problem, mark)  # type: ignore[misc]
+        read = partial(archive.read, member)
+        yield SourceFile(source, member.filename, member.file_size, read, problem=problem, version=version)
 
 
-def _tar(source: str, path: Path, max_ratio: float) -> Iterator[Entry]:
+def _tar(source: str, path: Path, max_ratio: float) -> Iterator[SourceFile]:
     try:
-        archive = tarfile.open(path)  # noqa: SIM115 - its members are read later, by the entries
+        archive = tarfile.open(path)  # noqa: SIM115 - its members are read later
         members = archive.getmembers()
     except (tarfile.TarError, OSError, EOFError) as error:
         raise SourceError(f"{source} cannot be opened as .tar: {error}") from error
+    # tar has no compressed size of a member: the archive is taken or rejected as a whole
     grown = sum(member.size for member in members) > max_ratio * path.stat().st_size
-    mark = str(path.stat().st_mtime_ns)
+    version = str(path.stat().st_mtime_ns)
     for member in members:
         if member.isdir():
             continue
-        problem = _unsafe(member.name)
+        problem = _name_problem(member.name)
         if not member.isfile():
             problem = "a link or special file in an archive"
         elif grown:
             problem = f"its archive grows more than ingest.max_archive_ratio = {max_ratio:g} times when unpacked"
-        yield Entry(source, member.name, member.size, lambda m=member: _member(archive, m), None, problem, mark)  # type: ignore[misc]
+        read = partial(_read_member, archive, member)
+        yield SourceFile(source, member.name, member.size, read, problem=problem, version=version)
 
 
-def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     stream = archive.extractfile(member)
     return stream.read() if stream else b""

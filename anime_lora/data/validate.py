@@ -1,13 +1,11 @@
 """Validate: every image is measured and held against a pandera schema; bad rows are set aside with the reason."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
@@ -15,41 +13,87 @@ from pandera.errors import SchemaErrors
 from anime_lora.config import paths
 from anime_lora.config.data import Validate
 from anime_lora.config.section import Compute
-from anime_lora.data.measures import SIDE, clusters, contrast, phash, psi, sharpness
+from anime_lora.data.duplicates import cluster_names, phash
+from anime_lora.data.manifest import IngestedFile, QuarantinedFile, ValidImage, read_manifest
+from anime_lora.data.measures import SIDE, contrast, dataset_drift, laplacian_variance
 from anime_lora.data.memo import Memo
 from anime_lora.errors import DatasetError
 from anime_lora.executors import ordered
-from anime_lora.files import fresh_folder, read_jsonl, write_json, write_jsonl
+from anime_lora.files import fresh_folder, write_json, write_jsonl
 from anime_lora.images import decode, luma, to_rgb
 from anime_lora.progress import track
 
-Row = dict[str, Any]
 CACHE = paths.CACHE / "validate"
-QUARANTINE = "quarantine.jsonl"
-DRIFT = ("contrast", "sharpness", "short_side")
-KEPT = ("id", "store", "source", "path", "width", "height", "caption", "phash", "cluster", "sharpness", "contrast")
+DRIFTING = 0.1
+"""PSI from which a measure is reported as drifted."""
 
 
 @dataclass(frozen=True)
-class Reason:
-    """A check in words: the params key with its limit, what to say."""
+class Measures:
+    """Numbers of one stored image."""
 
-    key: str
-    text: str
+    pixels: str
+    """Hex sha256 over its size and RGB bytes: equal for the same image in two formats."""
+    phash: str
+    contrast: float
+    sharpness: float
+    alpha: bool
 
 
-REASONS = {
-    "short_side": Reason("min_side", "shorter side is {value:g} px, less than validate.min_side = {limit:g}"),
-    "aspect": Reason(
+@dataclass(frozen=True)
+class Candidate:
+    """An image that ingest took, with what was measured of it."""
+
+    id: str
+    store: str
+    source: str
+    path: str
+    width: int
+    height: int
+    caption: str | None
+    measures: Measures
+
+    @property
+    def short_side(self) -> float:
+        """Shorter side in pixels."""
+        return float(min(self.width, self.height))
+
+
+@dataclass(frozen=True)
+class Check:
+    """A limit of the section, and what is said of an image that passes it."""
+
+    setting: str
+    reason: str
+
+
+CHECKS = {
+    "short_side": Check("min_side", "shorter side is {value:g} px, less than validate.min_side = {limit:g}"),
+    "aspect": Check(
         "max_aspect", "longer side is {value:g} times the shorter, more than validate.max_aspect = {limit:g}"
     ),
-    "contrast": Reason(
-        "min_contrast", "blank: luma deviates by {value:g}, less than validate.min_contrast = {limit:g}"
-    ),
-    "sharpness": Reason(
+    "contrast": Check("min_contrast", "blank: luma deviates by {value:g}, less than validate.min_contrast = {limit:g}"),
+    "sharpness": Check(
         "min_sharpness", "blurred: Laplacian variance {value:g}, less than validate.min_sharpness = {limit:g}"
     ),
 }
+"""By column of the schema."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """`summary.json`."""
+
+    seen: int
+    valid: int
+    set_aside: int
+    set_aside_by_check: dict[str, int]
+    with_caption: int
+    with_alpha: int
+    near_duplicate_clusters: int
+    in_near_duplicate_clusters: int
+    quantiles: dict[str, list[float]]
+    """Least, 10 %, median, 90 % and greatest value of each watched measure."""
 
 
 def validate(
@@ -60,73 +104,63 @@ def validate(
     Raises:
         DatasetError: ingest's manifest is missing, or a limit of the section is passed.
     """
-    seen = read_manifest(source, "ingest")
-    memo = Memo(cache / "measures.jsonl")
-    frame = _measured([row for row in seen if row["status"] == "taken"], source, compute, memo)
-    bad = _check(frame, section)
-    good = frame[~frame["id"].isin([row["id"] for row in bad])].copy()
-    good["cluster"] = _cluster_names(good, section.near_duplicate_bits)
-    refused = [_aside(row, "ingest", None, None, row["reason"]) for row in seen if row["status"] == "rejected"]
-    quarantine = sorted(refused + bad, key=lambda row: (row["source"], row["path"], row["check"]))
-    summary = _summary(seen, good, quarantine)
-    _enforce(section, summary)
+    files = read_manifest(source, IngestedFile)
+    memo = Memo(cache / "measures.jsonl", Measures)
+    candidates = measure_all(files, source, compute, memo)
+    failed = check(candidates, section)
+    good = [image for image in candidates if image.id not in failed]
+    rejected = [
+        QuarantinedFile(file.id, file.source, file.path, "ingest", None, None, file.reason or "")
+        for file in files
+        if file.status == "rejected"
+    ]
+    quarantine = sorted([*rejected, *failed.values()], key=lambda row: (row.source, row.path, row.check))
+    manifest = valid_images(good, section.near_duplicate_bits)
+    summary = summarize(len(files), good, manifest, quarantine)
+    enforce(section, summary)
     with fresh_folder(out, paths.WRITES[paths.VALIDATE]) as beside:
-        write_jsonl(beside / paths.MANIFEST, (_plain(row) for row in good[list(KEPT)].to_dict("records")))
-        write_jsonl(beside / QUARANTINE, quarantine)
-        write_json(beside / "summary.json", summary)
+        write_jsonl(beside / ValidImage.FILE, manifest)
+        write_jsonl(beside / QuarantinedFile.FILE, quarantine)
+        write_json(beside / "summary.json", vars(summary))
     memo.save()
-    _drift(good, cache)
-    print(f"validate: {len(seen)} files, {len(good)} valid, {len(quarantine)} set aside, {memo.fresh} made anew")
+    report_drift(good, cache / "last.json")
+    print(f"validate: {len(files)} files, {len(good)} valid, {len(quarantine)} set aside, {memo.fresh} made anew")
 
 
-def read_manifest(folder: Path, stage: str) -> list[Row]:
-    """The manifest a stage wrote.
-
-    Raises:
-        DatasetError: it is missing or damaged.
-    """
-    path = folder / paths.MANIFEST
-    try:
-        return read_jsonl(path)
-    except FileNotFoundError:
-        raise DatasetError(f"{path} not found: run `python -m anime_lora {stage}` (or `dvc repro`) first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"{path} is damaged ({error}): delete it and run `python -m anime_lora {stage}` again"
-        ) from None
-
-
-def measure(path: Path) -> Row:
-    """Numbers of one stored image: pixel hash, perceptual hash, contrast, sharpness, alpha."""
+def measure(path: Path) -> Measures:
+    """Decode one stored image and measure it."""
     image = decode(path.read_bytes())
     pixels = to_rgb(image)
     values = luma(pixels, SIDE)
-    return {
-        "pixels": sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest(),
-        "phash": phash(values),
-        "contrast": contrast(values),
-        "sharpness": sharpness(values),
-        "alpha": image.has_transparency_data,
-    }
+    return Measures(
+        pixels=sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest(),
+        phash=phash(values),
+        contrast=contrast(values),
+        sharpness=laplacian_variance(values),
+        alpha=image.has_transparency_data,
+    )
 
 
-def _measured(taken: list[Row], source: Path, compute: Compute, memo: Memo) -> pd.DataFrame:
-    new = [row for row in taken if memo.get(row["id"]) is None]
-    stored = ((source / row["store"]).absolute() for row in new)
-    results = ordered(measure, stored, compute.workers, compute.dask_address)
-    for row, numbers in zip(new, track(results, "validate", "validate", len(new), "image"), strict=True):
-        memo.put(row["id"], numbers)
-    frame = pd.DataFrame([{**row, **(memo.get(row["id"]) or {})} for row in taken]).sort_values("id", ignore_index=True)
-    frame["short_side"] = frame[["width", "height"]].min(axis=1).astype(float)
-    frame["aspect"] = (frame[["width", "height"]].max(axis=1) / frame["short_side"]).round(4)
-    return frame
+def measure_all(files: list[IngestedFile], source: Path, compute: Compute, memo: Memo[Measures]) -> list[Candidate]:
+    """Every image that ingest took, sorted by id; only those that `memo` does not know are opened."""
+    taken = {file.id: file for file in files if file.id and file.store and file.status == "taken"}
+    new = {one: (source / str(file.store)).absolute() for one, file in taken.items() if memo.get(one) is None}
+    results = ordered(measure, new.values(), compute.workers, compute.dask_address)
+    for one, measures in zip(new, track(results, "validate", "validate", len(new), "image"), strict=True):
+        memo.put(one, measures)
+    return [
+        Candidate(
+            id=one, store=str(file.store), source=file.source, path=file.path, width=file.width or 0,
+            height=file.height or 0, caption=file.caption, measures=memo[one],
+        )
+        for one, file in sorted(taken.items())
+    ]  # fmt: skip
 
 
 def schema(section: Validate) -> pa.DataFrameSchema:
     """The limits of the section as a pandera schema, one column per check."""
     return pa.DataFrameSchema(
         {
-            "id": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{64}$"), unique=True),
             "short_side": pa.Column(float, pa.Check.ge(section.min_side)),
             "aspect": pa.Column(float, pa.Check.le(section.max_aspect)),
             "contrast": pa.Column(float, pa.Check.ge(section.min_contrast)),
@@ -135,82 +169,109 @@ def schema(section: Validate) -> pa.DataFrameSchema:
     )
 
 
-def _check(frame: pd.DataFrame, section: Validate) -> list[Row]:
-    """Rows to set aside, the first failed check of each image."""
-    bad: dict[str, Row] = {}
+def check(candidates: list[Candidate], section: Validate) -> dict[str, QuarantinedFile]:
+    """The images that must not be used, by id, each with the first check it failed."""
+    failed: dict[str, QuarantinedFile] = {}
     try:
-        schema(section).validate(frame, lazy=True)
+        schema(section).validate(_frame(candidates), lazy=True)
     except SchemaErrors as errors:
-        cases = errors.failure_cases
-        if cases["index"].isna().any():
-            raise DatasetError(
-                f"ingest's manifest has the wrong columns: {cases['failure_case'].tolist()[:3]}; run ingest again"
-            ) from None
-        for case in cases.sort_values(["index", "column"]).to_dict("records"):
-            row, reason = frame.loc[case["index"]], REASONS[case["column"]]
-            limit, value = float(getattr(section, reason.key)), float(case["failure_case"])
-            entry = _aside(row, str(case["column"]), value, limit, reason.text.format(value=value, limit=limit))
-            bad.setdefault(row["id"], entry)
-    sound = frame[~frame["id"].isin(list(bad))].sort_values("path")
-    for _, row in sound[sound.duplicated("pixels")].iterrows():
-        first = sound[sound["pixels"] == row["pixels"]].iloc[0]
-        bad[row["id"]] = _aside(row, "duplicate", None, None, f"same pixels as {first['path']}")
-    return list(bad.values())
+        cases = errors.failure_cases.sort_values(["index", "column"])
+        for index, column, case in cases[["index", "column", "failure_case"]].itertuples(index=False):
+            image, limit = candidates[int(index)], float(getattr(section, CHECKS[column].setting))
+            reason = CHECKS[column].reason.format(value=float(case), limit=limit)
+            row = QuarantinedFile(image.id, image.source, image.path, column, float(case), limit, reason)
+            failed.setdefault(image.id, row)
+    first: dict[str, str] = {}
+    for image in sorted(candidates, key=lambda image: image.path):
+        if image.id in failed:
+            continue
+        if image.measures.pixels in first:
+            reason = f"same pixels as {first[image.measures.pixels]}"
+            failed[image.id] = QuarantinedFile(image.id, image.source, image.path, "duplicate", None, None, reason)
+        else:
+            first[image.measures.pixels] = image.path
+    return failed
 
 
-def _aside(row: Any, check: str, value: float | None, limit: float | None, reason: str) -> Row:
+def _frame(candidates: list[Candidate]) -> pd.DataFrame:
+    """The columns of the schema, a row for each image."""
+    sides = pd.DataFrame(
+        [(image.width, image.height) for image in candidates], columns=["width", "height"], dtype=float
+    )
+    short_side = sides.min(axis=1)
+    return pd.DataFrame(
+        {
+            "short_side": short_side,
+            "aspect": (sides.max(axis=1) / short_side).round(4),
+            "contrast": pd.Series([image.measures.contrast for image in candidates], dtype=float),
+            "sharpness": pd.Series([image.measures.sharpness for image in candidates], dtype=float),
+        }
+    )
+
+
+def valid_images(good: list[Candidate], bits: int) -> list[ValidImage]:
+    """The manifest's rows, with the near-duplicate cluster of each image."""
+    clusters = cluster_names([image.id for image in good], [image.measures.phash for image in good], bits)
+    return [
+        ValidImage(
+            id=image.id, store=image.store, source=image.source, path=image.path, width=image.width,
+            height=image.height, caption=image.caption, phash=image.measures.phash, cluster=cluster,
+            sharpness=image.measures.sharpness, contrast=image.measures.contrast,
+        )
+        for image, cluster in zip(good, clusters, strict=True)
+    ]  # fmt: skip
+
+
+def watched(good: list[Candidate]) -> dict[str, list[float]]:
+    """The measures whose distribution is watched from version to version."""
     return {
-        "id": row["id"],
-        "source": row["source"],
-        "path": row["path"],
-        "check": check,
-        "value": value,
-        "limit": limit,
-        "reason": reason,
+        "contrast": [image.measures.contrast for image in good],
+        "sharpness": [image.measures.sharpness for image in good],
+        "short_side": [image.short_side for image in good],
     }
 
 
-def _cluster_names(good: pd.DataFrame, bits: int) -> list[str]:
-    """The smallest id of each image's near-duplicate cluster."""
-    labels = clusters(list(good["phash"]), bits)
-    return list(good.groupby(labels)["id"].transform("min")) if len(good) else []
-
-
-def _summary(seen: list[Row], good: pd.DataFrame, quarantine: list[Row]) -> Row:
-    reasons = pd.Series([row["check"] for row in quarantine], dtype=object).value_counts().sort_index()
-    sizes = good["cluster"].value_counts()
-    return {
-        "seen": len(seen),
-        "valid": len(good),
-        "set_aside": len(quarantine),
-        "set_aside_by_check": {str(key): int(count) for key, count in reasons.items()},
-        "with_caption": int(good["caption"].notna().sum()),
-        "with_alpha": int(good["alpha"].sum()),
-        "near_duplicate_clusters": int((sizes > 1).sum()),
-        "in_near_duplicate_clusters": int(sizes[sizes > 1].sum()),
-        "quantiles": {
-            name: [round(float(q), 3) for q in good[name].quantile([0, 0.1, 0.5, 0.9, 1])]
-            for name in DRIFT
-            if len(good)
+def summarize(
+    seen: int, good: list[Candidate], manifest: list[ValidImage], quarantine: list[QuarantinedFile]
+) -> Summary:
+    """What became of `seen` files."""
+    clusters = [size for size in Counter(image.cluster for image in manifest).values() if size > 1]
+    return Summary(
+        seen=seen,
+        valid=len(good),
+        set_aside=len(quarantine),
+        set_aside_by_check=dict(sorted(Counter(row.check for row in quarantine).items())),
+        with_caption=sum(image.caption is not None for image in good),
+        with_alpha=sum(image.measures.alpha for image in good),
+        near_duplicate_clusters=len(clusters),
+        in_near_duplicate_clusters=sum(clusters),
+        quantiles={
+            name: [round(float(q), 3) for q in pd.Series(values).quantile([0, 0.1, 0.5, 0.9, 1])]
+            for name, values in watched(good).items()
+            if values
         },
-    }
+    )
 
 
-def _enforce(section: Validate, summary: Row) -> None:
-    """Raise when too little is left; the message names count, limit and the commonest reasons."""
-    why = ", ".join(f"{count} by {check}" for check, count in summary["set_aside_by_check"].items()) or "none set aside"
-    share = summary["set_aside"] / max(summary["seen"], 1)
-    if summary["valid"] < section.min_images:
+def enforce(section: Validate, summary: Summary) -> None:
+    """Make sure that enough is left.
+
+    Raises:
+        DatasetError: too few images or captions, or too many files set aside; names count, limit and reasons.
+    """
+    why = ", ".join(f"{count} by {name}" for name, count in summary.set_aside_by_check.items()) or "none set aside"
+    share = summary.set_aside / max(summary.seen, 1)
+    if summary.valid < section.min_images:
         raise DatasetError(
-            f"{summary['valid']} valid images, fewer than validate.min_images = {section.min_images} ({why}): "
+            f"{summary.valid} valid images, fewer than validate.min_images = {section.min_images} ({why}): "
             "add images or loosen the limits"
         )
     if share > section.max_rejected_share:
         raise DatasetError(
-            f"{share:.0%} of {summary['seen']} files set aside, more than validate.max_rejected_share = "
+            f"{share:.0%} of {summary.seen} files set aside, more than validate.max_rejected_share = "
             f"{section.max_rejected_share:.0%} ({why}): look at the sources, or loosen the limits"
         )
-    captioned = summary["with_caption"] / summary["valid"]
+    captioned = summary.with_caption / summary.valid
     if captioned < section.min_caption_share:
         raise DatasetError(
             f"{captioned:.0%} of the images have a caption, fewer than validate.min_caption_share = "
@@ -218,17 +279,14 @@ def _enforce(section: Validate, summary: Row) -> None:
         )
 
 
-def _plain(row: Mapping[Any, Any]) -> Row:
-    return {str(key): (None if pd.isna(value) else value) for key, value in row.items()}
+def report_drift(good: list[Candidate], last: Path) -> None:
+    """Print how far the measures drifted since the version validated before on this machine, which `last` holds.
 
-
-def _drift(good: pd.DataFrame, cache: Path) -> None:
-    """Compare with the version validated before on this machine, and say so; kept beside the outputs, not in them."""
-    now = {name: good[name].tolist() for name in DRIFT}
-    path = cache / "last.json"
-    if path.is_file():
-        before = json.loads(path.read_text())
-        scores = {name: psi(np.array(before[name]), np.array(now[name])) for name in DRIFT if before.get(name)}
-        if any(score > 0.1 for score in scores.values()):
+    It is kept beside the outputs, not in them: the same images must give the same outputs whatever came before.
+    """
+    now = watched(good)
+    if last.is_file():
+        scores = dataset_drift(json.loads(last.read_text()), now)
+        if any(score > DRIFTING for score in scores.values()):
             print(f"validate: the data drifted since the last version (PSI, above 0.25 is much): {scores}")
-    write_json(path, now)
+    write_json(last, now)

@@ -8,7 +8,7 @@ from typing import Any
 from anime_lora.config import paths
 from anime_lora.config.evaluate import Evaluate
 from anime_lora.config.section import Base, Compute, Concept
-from anime_lora.data.dataset_diff import read_version
+from anime_lora.data.dataset_diff import VersionImage, read_version
 from anime_lora.diffusion.device import pick_device
 from anime_lora.errors import EvaluationError
 from anime_lora.evaluation.claims import judge
@@ -19,7 +19,7 @@ from anime_lora.evaluation.metrics.nearest import nearest
 from anime_lora.evaluation.metrics.results import Findings, plain
 from anime_lora.evaluation.promotion import decide, gates, read_champion
 from anime_lora.evaluation.report import page
-from anime_lora.evaluation.report.data import brief, data_section
+from anime_lora.evaluation.report.data import data_section
 from anime_lora.evaluation.report.figures import curves, galleries, tables
 from anime_lora.evaluation.report.model import content
 from anime_lora.evaluation.report.plots import read_heldout, write_csv
@@ -80,13 +80,15 @@ def evaluate(
             "tables": tables(found),
         }
         lineage = _lineage(suite, encoders, record)
-        scores = {"suite_id": lineage["Suite"], "gates": gates(checks), "units": found.units, "dataset": brief(version)}
+        images = [vars(image) for image in version]
+        scores = {"suite_id": lineage["Suite"], "gates": gates(checks), "units": found.units, "dataset": images}
         decision = decide(scores, champion, section)
         write_json(folder / "scores.json", scores)
         write_json(folder / "decision.json", decision.plain())
         lineage["Decision"] = decision.reason
         described = content(found, claims, exhibits, {"concept": concept.model_dump(), **record}, lineage)
-        described["dataset"] = data_section(version, None if champion is None else champion["dataset"])
+        before = champion["dataset"] if champion else None
+        described["dataset"] = data_section(version, before and [VersionImage(**image) for image in before])
         write_json(folder / "report.json", described)
         page.write_report(folder, described)
 

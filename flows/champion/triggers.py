@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ruamel.yaml import YAML
 
@@ -26,8 +26,8 @@ class Work:
 
     due: bool
     why: str
-    difference: source_diff.Difference
-    rows: list[dict[str, Any]]
+    difference: source_diff.SourceChanges
+    rows: list[source_diff.FileHash]
 
 
 def look(force: str | None, overrides: list[str]) -> Work:
@@ -37,12 +37,12 @@ def look(force: str | None, overrides: list[str]) -> Work:
         SourceError: a source cannot be listed.
     """
     params = load_params(paths.PARAMS)
-    rows = source_diff.contents(params.ingest)
-    found = source_diff.difference(source_diff.read(SOURCES), rows)
+    rows = source_diff.hash_sources(params.ingest)
+    found = source_diff.compare(source_diff.read_lock(SOURCES), rows)
     asked = [*([f"{force} forced"] if force else []), *overrides]
     settings = [*asked, *([] if overrides else setting_changes())]
     waiting = waits(found.images, params.retrain, history.days_since_training(history.read()))
-    images = [f"images: {found.words()}"] if found.images else []
+    images = [f"images: {found.summary()}"] if found.images else []
     named = [*images, *settings[:SHOWN], *([f"{len(settings) - SHOWN} more"] if len(settings) > SHOWN else [])]
     if settings or waiting is None:
         return Work(True, ", ".join(named), found, rows)

@@ -10,10 +10,10 @@ import pytest
 from anime_lora.config.data import Ingest
 from anime_lora.config.load import load_params
 from anime_lora.data import source_diff
-from anime_lora.data.memo import Memo
+from anime_lora.files import read_jsonl
 
 ROOT = Path(__file__).parents[2]
-Look = Callable[[], list[dict[str, object]]]
+Look = Callable[[], list[source_diff.FileHash]]
 
 
 @pytest.fixture
@@ -30,19 +30,19 @@ def faces(tmp_path: Path) -> Path:
 def look(faces: Path, tmp_path: Path) -> Look:
     """Looks at the source, with a memo."""
     section: Ingest = load_params(ROOT / "params.yaml").ingest.model_copy(update={"sources": (str(faces),)})
-    return lambda: source_diff.contents(section, tmp_path / "memo.jsonl")
+    return lambda: source_diff.hash_sources(section, tmp_path / "memo.jsonl")
 
 
 def test_what_came_went_and_changed_is_told_apart(faces: Path, look: Look) -> None:
     """An image and its caption count once; the words and the table name all of it."""
     before = look()
-    assert source_diff.difference(before, look()).words() == ""
+    assert source_diff.compare(before, look()).summary() == ""
     (faces / "b.png").unlink()
     (faces / "a.txt").write_text("other words")
     (faces / "d.png").write_bytes(b"d")
     (faces / "d.txt").write_text("a girl")
-    found = source_diff.difference(before, look())
-    assert found.words() == "1 added, 1 changed, 1 removed"
+    found = source_diff.compare(before, look())
+    assert found.summary() == "1 added, 1 changed, 1 removed"
     assert found.images == 3
     assert {(row["what"], row["path"]) for row in found.table()} == {
         ("added", "d.png"), ("added", "d.txt"), ("changed", "a.txt"), ("removed", "b.png"),
@@ -67,7 +67,7 @@ def test_only_new_files_are_read(faces: Path, look: Look, tmp_path: Path, monkey
     (faces / "d.png").write_bytes(b"d")
     look()
     assert read == ["d.png"]
-    assert len(Memo(tmp_path / "memo.jsonl")._rows) == 5
+    assert len(read_jsonl(tmp_path / "memo.jsonl")) == 5
 
 
 def test_an_archives_members_are_watched_one_by_one(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_an_archives_members_are_watched_one_by_one(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("a.png", b"a")
     section = load_params(ROOT / "params.yaml").ingest.model_copy(update={"sources": (str(archive),)})
-    before = source_diff.contents(section, tmp_path / "memo.jsonl")
+    before = source_diff.hash_sources(section, tmp_path / "memo.jsonl")
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr("b.png", b"b")
-    found = source_diff.difference(before, source_diff.contents(section, tmp_path / "memo.jsonl"))
-    assert (found.words(), [row["path"] for row in found.added]) == ("1 added", ["b.png"])
+    found = source_diff.compare(before, source_diff.hash_sources(section, tmp_path / "memo.jsonl"))
+    assert (found.summary(), [file.path for file in found.added]) == ("1 added", ["b.png"])

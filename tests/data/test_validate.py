@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from anime_lora.data.measures import clusters, psi
+from anime_lora.data.duplicates import cluster_labels
+from anime_lora.data.measures import psi
 from anime_lora.errors import DatasetError
 from anime_lora.files import read_jsonl
 from tests.data.conftest import Project, image
@@ -82,8 +83,8 @@ def test_near_duplicates_share_a_cluster(project: Project) -> None:
 
 def test_clusters_join_by_chains_and_hold_to_the_limit() -> None:
     codes = ["0" * 16, "0" * 15 + "3", "0" * 14 + "0f", "f" * 16]
-    assert len(set(clusters(codes, 2))) == 2
-    assert len(set(clusters(codes, 1))) == 4
+    assert len(set(cluster_labels(codes, 2))) == 2
+    assert len(set(cluster_labels(codes, 1))) == 4
 
 
 def test_psi_is_zero_for_equal_and_large_for_shifted_samples() -> None:

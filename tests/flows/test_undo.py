@@ -7,7 +7,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from anime_lora.data.source_diff import Difference
+from anime_lora.data.source_diff import SourceChanges
 from anime_lora.files import sha256_file, write_bytes
 from flows import retrain
 from flows.champion import history, record, store, triggers
@@ -98,7 +98,7 @@ def test_a_decision_that_cannot_be_committed_is_not_left_behind(clone: Clone, mo
     monkeypatch.setattr(store, "bring", lambda: None)
     monkeypatch.setattr(retrain, "judge", lambda: Verdict(True, "better", [], "b" * 64))
     monkeypatch.setattr(retrain, "promote", lambda: clone.write(str(store.POINTER), "outs: v2.0.0\n"))
-    work = triggers.Work(True, "train forced", Difference([], [], []), [])
+    work = triggers.Work(True, "train forced", SourceChanges([], [], []), [])
     real = record.git
 
     def git(*words: str, cure: str = "") -> str:

@@ -3,33 +3,28 @@
 from collections.abc import Sequence
 from typing import Any
 
-from anime_lora.data.dataset_diff import MUCH, NEEDED, Row, compare, loud, measures
+from anime_lora.data.dataset_diff import MUCH, VersionImage, compare, describe_drift, measures
 
 SHOWN = 20
 """Changed images that the page lists; the rest is counted."""
 
 
-def brief(version: Sequence[Row]) -> list[Row]:
-    """What `scores.json` keeps of a version: enough to compare it with a later one."""
-    return [{name: row[name] for name in NEEDED} for row in version]
-
-
-def data_section(version: Sequence[Row], before: Sequence[Row] | None) -> dict[str, Any]:
+def data_section(version: Sequence[VersionImage], before: Sequence[VersionImage] | None) -> dict[str, Any]:
     """The report's `dataset`, as `content` describes it.
 
     Args:
         version: validate's manifest as it is now.
-        before: `brief` of the champion's version; None where there is no champion, or an old one without it.
+        before: the champion's version; None where there is no champion, or an old one without it.
     """
-    captioned = sum(row["caption"] is not None for row in version)
+    captioned = sum(image.caption is not None for image in version)
     size = f"{len(version)} images, {captioned} with a caption"
     if before is None:
         none = "There is no earlier version to compare with: evaluate.champion names none that remembers its dataset."
         return {"sentence": f"{size}. {none}", "changes": [], "more": 0, "drift": [], "quantiles": _spread(version)}
     changes = compare(before, version)
-    changed = [row for row in changes.table() if row["picture"]]
-    same = "The same images and captions as the champion's." if changes.nothing else f"{changes.sentence()}."
-    drift = [{"measure": name, "psi": score, "text": loud(score)} for name, score in changes.drift.items()]
+    changed = [change.to_json() for change in changes.images()]
+    same = "The same images and captions as the champion's." if changes.is_empty else f"{changes.summary()}."
+    drift = [{"measure": name, "psi": score, "text": describe_drift(score)} for name, score in changes.drift.items()]
     alarm = [row["measure"] for row in drift if float(str(row["psi"])) > MUCH]
     warning = f" Much shifted: {', '.join(str(name) for name in alarm)}." if alarm else ""
     return {
@@ -38,7 +33,7 @@ def data_section(version: Sequence[Row], before: Sequence[Row] | None) -> dict[s
     }  # fmt: skip
 
 
-def _spread(version: Sequence[Row]) -> list[dict[str, Any]]:
+def _spread(version: Sequence[VersionImage]) -> list[dict[str, Any]]:
     """Least, middle and greatest value of each measure."""
     rows = []
     for name, values in measures(version).items():

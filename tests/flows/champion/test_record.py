@@ -8,7 +8,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from anime_lora.data.source_diff import Difference
+from anime_lora.data.source_diff import SourceChanges
 from anime_lora.files import write_bytes
 from flows import retrain
 from flows import rollback as rolling
@@ -132,7 +132,7 @@ def test_a_rollback_does_not_wait_for_dvcs_remote(
         assert rollback("too dark").version == "v1.0.0"
     assert "no route" in caplog.text
     assert clone.git("log", "-1", "--format=%s", "@{upstream}") == "Roll back to v1.0.0: too dark"
-    work = triggers.Work(True, "train forced", Difference([], [], []), [])
+    work = triggers.Work(True, "train forced", SourceChanges([], [], []), [])
     with pytest.raises(type(error), match="no route"):
         record.conclude(Verdict(False, "worse", [], "b" * 64), "by hand", work, [])
 
@@ -265,7 +265,7 @@ def test_a_run_without_work_fails_while_a_decision_is_not_sent(due: bool, monkey
     for name in ("mark_orphans", "committable", "preflight", "ready", "load_params", "_rename", "get_run_logger"):
         monkeypatch.setattr(retrain, name, MagicMock())
     monkeypatch.setattr(record, "settle", lambda: "git push: no route")
-    monkeypatch.setattr(triggers, "look", lambda *_: triggers.Work(due, "why", Difference([], [], []), []))
+    monkeypatch.setattr(triggers, "look", lambda *_: triggers.Work(due, "why", SourceChanges([], [], []), []))
     monkeypatch.setattr(retrain, "_night", lambda *_: "worked")
     if due:
         assert retrain.retrain.fn() == "worked"

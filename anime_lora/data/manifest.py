@@ -1,0 +1,142 @@
+"""The rows that one data stage hands to the next: JSON lines that name every file by the hash of its bytes.
+
+The field names are the keys in the file. Other rooms read the rows here, too.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, TypeVar
+
+from anime_lora.config import paths
+from anime_lora.errors import DatasetError
+from anime_lora.files import read_rows
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a file that a stage writes."""
+
+    STAGE: ClassVar[str]
+    """The stage that writes it."""
+    FILE: ClassVar[str] = paths.MANIFEST
+    """The file's name in the stage's folder."""
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+@dataclass(frozen=True)
+class IngestedFile(Row):
+    """One file of a source, taken into ingest's store or rejected."""
+
+    STAGE = "ingest"
+
+    source: str
+    path: str
+    bytes: int
+    status: Literal["taken", "rejected"]
+    reason: str | None
+    """Why it was rejected; None of a file that was taken."""
+    id: str | None
+    """Hex sha256 of the file; this and the next three are None where it could not be decoded."""
+    format: str | None
+    width: int | None
+    height: int | None
+    store: str | None
+    """Where its bytes lie, relative to ingest's folder; None of a rejected file."""
+    caption: str | None
+    caption_from: str | None
+    """The file of the source that holds the caption."""
+
+
+@dataclass(frozen=True)
+class ValidImage(Row):
+    """An image that training may use; width and height in pixels as stored."""
+
+    STAGE = "validate"
+
+    id: str
+    store: str
+    source: str
+    path: str
+    width: int
+    height: int
+    caption: str | None
+    phash: str
+    """Perceptual hash, 16 hex digits."""
+    cluster: str
+    """Smallest id of the near-duplicates it belongs to; its own where it has none."""
+    sharpness: float
+    """`measures.laplacian_variance`."""
+    contrast: float
+
+
+@dataclass(frozen=True)
+class QuarantinedFile(Row):
+    """A file that training must not use, with the first check it failed."""
+
+    STAGE = "validate"
+    FILE = "quarantine.jsonl"
+
+    id: str | None
+    source: str
+    path: str
+    check: str
+    """`ingest`, `duplicate`, or the measure that passed its limit."""
+    value: float | None
+    limit: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class SquareImage(Row):
+    """An image as the trainer's square."""
+
+    STAGE = "resize"
+
+    id: str
+    caption: str | None
+    cluster: str
+    path: str
+    file: str
+    """The PNG, relative to resize's folder."""
+    pixel_sha256: str
+    """Hex sha256 of its raw RGB bytes."""
+    source_width: int
+    source_height: int
+
+
+@dataclass(frozen=True)
+class DatasetImage(Row):
+    """An image of the dataset that trainers load."""
+
+    STAGE = "organize"
+    FILE = "metadata.jsonl"
+
+    file_name: str
+    file: str
+    """The PNG, relative to organize's folder."""
+    text: str
+    """What training reads: the instance prompt and the caption."""
+    caption: str | None
+    id: str
+    split: str
+    """train or holdout."""
+    cluster: str
+    pixel_sha256: str
+
+
+def read_manifest(folder: Path, row_type: type[AnyRow]) -> list[AnyRow]:
+    """The rows that a stage wrote into `folder`.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    path = folder / row_type.FILE
+    command = f"python -m anime_lora {row_type.STAGE}"
+    try:
+        return read_rows(path, row_type)
+    except FileNotFoundError:
+        raise DatasetError(f"{path} not found: run `{command}` (or `dvc repro`) first") from None
+    except ValueError as error:
+        raise DatasetError(f"{path} is damaged ({error}): delete it and run `{command}` again") from None
