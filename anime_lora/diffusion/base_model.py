@@ -1,10 +1,12 @@
-"""The base model: found, checked, loaded. Only safetensors weights are read, never a pickle."""
+"""The base model: where it lies, whether it can be used, its hash, and the pipeline made of it.
+
+Only safetensors weights are read, never a pickle. The messages begin with `base.model`, the setting to change.
+"""
 
 import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import httpx
 import torch
@@ -19,8 +21,8 @@ from anime_lora.errors import AdapterError, BaseModelError
 from anime_lora.files import sha256_file
 
 PICKLED = {".ckpt", ".bin", ".pt", ".pth", ".pkl"}
-GONE = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
-"""Hub repositories that were taken down, and the mirror that lives."""
+MIRRORS = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
+"""Hub repositories that were taken down, and the copy that is maintained."""
 CONFIGS_FROM = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 """Where configs and tokenizer of a single-file checkpoint come from when no folder of its name lies beside it."""
 WEIGHTS = {
@@ -28,7 +30,8 @@ WEIGHTS = {
     "unet": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
 }
-CONVERT = (
+"""The parts that are loaded, and how their weight files begin."""
+HOW_TO_CONVERT = (
     "a pickle can run code when it is opened; convert it on a machine you can afford to lose: "
     "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER, safe_serialization=True), "
     "then set base.model to FOLDER"
@@ -43,14 +46,14 @@ def locate(base: Base) -> Path:
     """
     path = Path(base.model)
     if path.suffix in PICKLED:
-        raise BaseModelError(f"base.model {base.model} is a pickled checkpoint and is refused: {CONVERT}")
+        raise BaseModelError(f"base.model {base.model} is a pickled checkpoint and is refused: {HOW_TO_CONVERT}")
     if not path.exists() and _is_hub_id(base.model):
-        return _checked(_download(base))
+        return _check(_download(base))
     if not path.exists():
         raise BaseModelError(
             f"base.model {base.model} is not there: give a diffusers folder, a hub id or a .safetensors file"
         )
-    _checked(path)
+    _check(path)
     if base.revision is not None and not weights_hash(path).startswith(base.revision):
         raise BaseModelError(
             f"base.model {base.model} has the weights {weights_hash(path)[:12]}, "
@@ -64,13 +67,13 @@ def _is_hub_id(name: str) -> bool:
 
 
 def _download(base: Base) -> Path:
-    repository = GONE.get(base.model, base.model)
+    repository = MIRRORS.get(base.model, base.model)
     if repository != base.model:
         print(f"base.model {base.model} is gone from the hub: using its mirror {repository}", flush=True)
-    wanted = ["model_index.json", "scheduler/*", "tokenizer/*", *(f"{part}/config.json" for part in WEIGHTS)]
-    wanted += [f"{part}/{stem}.safetensors" for part, stem in WEIGHTS.items()]
+    patterns = ["model_index.json", "scheduler/*", "tokenizer/*", *(f"{part}/config.json" for part in WEIGHTS)]
+    patterns += [f"{part}/{stem}.safetensors" for part, stem in WEIGHTS.items()]
     try:
-        return Path(snapshot_download(repository, revision=base.revision, allow_patterns=wanted))
+        return Path(snapshot_download(repository, revision=base.revision, allow_patterns=patterns))
     except (OSError, ValueError, httpx.HTTPError) as error:
         raise BaseModelError(
             f"base.model {base.model} (revision {base.revision or 'main'}) cannot be reached on the hub, and the cache "
@@ -79,8 +82,8 @@ def _download(base: Base) -> Path:
         ) from error
 
 
-def _checked(path: Path) -> Path:
-    """`path` when it is a safetensors file or a Stable Diffusion folder with safetensors weights."""
+def _check(path: Path) -> Path:
+    """`path`, when it is a safetensors file or a Stable Diffusion folder with safetensors weights."""
     if path.is_file():
         if path.suffix != ".safetensors":
             raise BaseModelError(
@@ -90,18 +93,18 @@ def _checked(path: Path) -> Path:
             read_header(path)
         except AdapterError as error:
             raise BaseModelError(
-                f"base.model {error}; download it again, or if it is a renamed pickle: {CONVERT}"
+                f"base.model {error}; download it again, or if it is a renamed pickle: {HOW_TO_CONVERT}"
             ) from error
         return path
     index = path / "model_index.json"
     if not index.is_file():
         raise BaseModelError(f"base.model {path} has no model_index.json: it is not a diffusers folder")
     try:
-        kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+        name = str(json.loads(index.read_text(encoding="utf-8")).get("_class_name"))
     except (ValueError, AttributeError) as error:
         raise BaseModelError(f"base.model {path}: model_index.json is damaged; copy the folder again") from error
-    if not str(kind).startswith("StableDiffusion") or "XL" in str(kind) or str(kind).startswith("StableDiffusion3"):
-        raise BaseModelError(f"base.model {path} is a {kind}: only Stable Diffusion 1.x and 2.x folders can be trained")
+    if not name.startswith("StableDiffusion") or "XL" in name or name.startswith("StableDiffusion3"):
+        raise BaseModelError(f"base.model {path} is a {name}: only Stable Diffusion 1.x and 2.x folders can be trained")
     for part in WEIGHTS:
         _weight_files(path, part)
     return path
@@ -111,13 +114,13 @@ def _weight_files(folder: Path, part: str) -> list[Path]:
     """The safetensors files of one component: the plain ones, else the fp16 variant."""
     stem = WEIGHTS[part]
     for pattern in (f"{stem}.safetensors", f"{stem}-*.safetensors", f"{stem}.fp16*.safetensors"):
-        found = sorted((folder / part).glob(pattern))
-        if found:
-            return found
+        files = sorted((folder / part).glob(pattern))
+        if files:
+            return files
     pickled = sorted(file.name for file in (folder / part).glob("*") if file.suffix in PICKLED)
     if pickled:
         raise BaseModelError(
-            f"base.model {folder}: {part} holds only pickled weights ({pickled[0]}), refused: {CONVERT}"
+            f"base.model {folder}: {part} holds only pickled weights ({pickled[0]}), refused: {HOW_TO_CONVERT}"
         )
     raise BaseModelError(f"base.model {folder}: {part}/{stem}.safetensors is missing; copy the folder again")
 
@@ -151,26 +154,29 @@ def load_pipeline(path: Path, dtype: torch.dtype = torch.float32) -> StableDiffu
     pipe.set_progress_bar_config(disable=True)
     for module in (pipe.unet, pipe.vae, pipe.text_encoder):
         module.eval().requires_grad_(False)
-    if pipe.vae.dtype != torch.float32:  # a single file comes in one dtype
+    if pipe.vae.dtype != torch.float32:  # from_single_file takes one dtype for all parts
         pipe.vae.to(torch.float32)
     return pipe
 
 
 def _from_folder(path: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
     plain = (path / "unet" / f"{WEIGHTS['unet']}.safetensors").exists() or not list(path.glob("unet/*.fp16*"))
-    options: dict[str, Any] = {
-        "dtype": {"unet": dtype, "text_encoder": dtype, "vae": torch.float32, "default": dtype},
-        "use_safetensors": True,
-        "local_files_only": True,
-        "variant": None if plain else "fp16",
-    }
-    none = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
-    return StableDiffusionPipeline.from_pretrained(path, **options, **none, requires_safety_checker=False)
+    return StableDiffusionPipeline.from_pretrained(
+        path,
+        dtype={"unet": dtype, "text_encoder": dtype, "vae": torch.float32, "default": dtype},
+        use_safetensors=True,
+        local_files_only=True,
+        variant=None if plain else "fp16",
+        safety_checker=None,
+        feature_extractor=None,
+        image_encoder=None,
+        requires_safety_checker=False,
+    )
 
 
 def _from_file(path: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
-    beside = path.with_suffix("")
-    config = str(beside) if (beside / "model_index.json").is_file() else CONFIGS_FROM
+    folder = path.with_suffix("")
+    config = str(folder) if (folder / "model_index.json").is_file() else CONFIGS_FROM
     try:
         return StableDiffusionPipeline.from_single_file(
             str(path), config=config, dtype=dtype, safety_checker=None, requires_safety_checker=False
@@ -178,5 +184,5 @@ def _from_file(path: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
     except OSError as error:
         raise BaseModelError(
             f"its configs and tokenizer come from {config}, which cannot be read ({type(error).__name__}): put a "
-            f"diffusers folder with them at {beside} (weights are not needed there)"
+            f"diffusers folder with them at {folder} (weights are not needed there)"
         ) from error

@@ -1,4 +1,4 @@
-"""The base: found, checked and refused with one clear reason."""
+"""The base model: located, checked and loaded, or one clear reason why not."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def copy(tiny_base: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_base, tmp_path / "copy"))
 
 
-def test_folder_loads_frozen_and_in_eval_mode(tiny_base: Path) -> None:
+def test_a_folder_loads_frozen_and_in_eval_mode(tiny_base: Path) -> None:
     """UNet and text encoder in the dtype asked for, the VAE in fp32; nothing trains."""
     pipe = load_pipeline(locate(section(tiny_base)), torch.bfloat16)
     assert pipe.unet.dtype == pipe.text_encoder.dtype == torch.bfloat16
@@ -32,8 +32,8 @@ def test_folder_loads_frozen_and_in_eval_mode(tiny_base: Path) -> None:
     assert not pipe.unet.training
 
 
-def test_fp16_variant_is_found(copy: Path) -> None:
-    """A folder with only `.fp16.` weights loads too."""
+def test_a_folder_with_only_the_fp16_variant_loads(copy: Path) -> None:
+    """Weights named `.fp16.` are taken where there are no plain ones."""
     for part, stem in room.WEIGHTS.items():
         (copy / part / f"{stem}.safetensors").rename(copy / part / f"{stem}.fp16.safetensors")
     assert load_pipeline(locate(section(copy))).unet is not None
@@ -50,15 +50,15 @@ def test_pickles_are_refused_with_the_way_out(tmp_path: Path, suffix: str) -> No
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04" + b"\0" * 99, b"\x80\x04.", b""], ids=["zip", "pickle", "empty"])
 def test_a_pickle_by_another_name_is_refused(tmp_path: Path, content: bytes) -> None:
-    """A single file whose bytes are not safetensors: told before configs are looked for, with the way to convert it."""
+    """A single file whose bytes are not safetensors: said before configs are looked for, with the way to convert it."""
     file = tmp_path / "model.safetensors"
     file.write_bytes(content)
     with pytest.raises(BaseModelError, match=r"(?s)cannot be read as safetensors.*renamed pickle.*save_pretrained"):
         locate(section(file))
 
 
-def test_folder_of_pickles_is_refused(copy: Path) -> None:
-    """So is a diffusers folder whose UNet is a .bin."""
+def test_a_folder_of_pickles_is_refused(copy: Path) -> None:
+    """A diffusers folder whose UNet is a .bin: the message names the part."""
     weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
     with pytest.raises(BaseModelError, match="unet holds only pickled weights"):
@@ -100,7 +100,7 @@ def test_revision_is_the_start_of_the_weights_hash(tiny_base: Path, copy: Path) 
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no route"), httpx.ProxyError("403 Forbidden")], ids=repr)
-def test_unreachable_hub_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_an_unreachable_hub_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """A lost network or a refusing proxy: the message names setting, cache folder, mirror and the offline way."""
 
     def unreachable(*_: object, **__: object) -> None:
@@ -115,20 +115,20 @@ def test_unreachable_hub_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, err
 
 def test_only_what_is_read_is_downloaded(monkeypatch: pytest.MonkeyPatch, tiny_base: Path) -> None:
     """From the hub come safetensors of three parts, configs and tokenizer, at the revision asked for."""
-    asked = {}
+    call = {}
 
     def download(repository: str, **options: object) -> str:
-        asked.update(options, repository=repository)
+        call.update(options, repository=repository)
         return str(tiny_base)
 
     monkeypatch.setattr(room, "snapshot_download", download)
     assert locate(section("some/where", "abc")) == tiny_base
-    assert asked["revision"] == "abc"
-    assert "unet/diffusion_pytorch_model.safetensors" in asked["allow_patterns"]
-    assert not any("bin" in pattern or "safety" in pattern for pattern in asked["allow_patterns"])
+    assert (call["repository"], call["revision"]) == ("some/where", "abc")
+    assert "unet/diffusion_pytorch_model.safetensors" in call["allow_patterns"]
+    assert not any("bin" in pattern or "safety" in pattern for pattern in call["allow_patterns"])
 
 
-def test_single_file_needs_its_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_file_needs_its_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint file without configs within reach is an error that says where to put them."""
     from safetensors.torch import save_file
 
