@@ -1,1 +1,1 @@
-"""Names and tensors of a LoRA in the formats of other tools."""
+"""How other programs name the tensors of a LoRA: one module per format. May import the hall and `lora.adapter`."""
