@@ -1,4 +1,4 @@
-"""`inspect` reads any LoRA file and says what is wrong with a broken one."""
+"""`inspect` reads any LoRA file; a file that is none, or half of one, is one clear error."""
 
 import json
 import struct
@@ -13,7 +13,7 @@ from anime_lora.errors import AdapterError
 from anime_lora.lora.inspect import describe, inspect
 
 
-def test_our_two_files_say_rank_alpha_and_lineage(stage: Callable) -> None:
+def test_our_two_files_state_rank_alpha_and_lineage(stage: Callable) -> None:
     folder = stage(rank=2, alpha=6.0)
     kohya = dict(describe(inspect(folder / "t_c.safetensors")))
     assert kohya["file format"].startswith("kohya")
@@ -48,15 +48,15 @@ def test_a_wrong_hash_and_a_nan_are_named(tmp_path: Path) -> None:
     assert rows["ss_tag_frequency"] == "girl 5, blue hair 3"
 
 
-@pytest.mark.parametrize(("content", "says"), [
+@pytest.mark.parametrize(("content", "message"), [
     (None, "is not a file"), (b"\x80\x02}q\x00.", "cannot be read as safetensors"),
     (b"", "cannot be read as safetensors"),
 ])  # fmt: skip
-def test_what_is_no_lora_is_one_error(tmp_path: Path, content: bytes | None, says: str) -> None:
+def test_what_is_no_lora_is_one_error(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "x.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(AdapterError, match=says):
+    with pytest.raises(AdapterError, match=message):
         inspect(path)
 
 
@@ -123,19 +123,31 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_foreign_kinds_are_shown(tmp_path: Path, name: str) -> None:
-    """LoCon, LoHa, LoKr, whole differences, diffusers old and new: kind, rank, alpha and size, whoever made it."""
-    tensors, says = FOREIGN[name]
+def test_every_format_is_recognized(tmp_path: Path, name: str) -> None:
+    """LoCon, LoHa, LoKr, full differences, diffusers old and new: format, rank, alpha and size, whoever made it."""
+    tensors, expected = FOREIGN[name]
     save_file(tensors, tmp_path / "x.safetensors")
     rows = dict(describe(inspect(tmp_path / "x.safetensors")))
-    assert says.items() <= rows.items()
+    assert expected.items() <= rows.items()
     assert "0 modules change nothing" in rows["change"]
 
 
 def test_the_change_of_a_kronecker_product_is_exact(tmp_path: Path) -> None:
     """The norm of a Kronecker product is the product of the norms: 2·3 for squares of ones of sides 2 and 3."""
     save_file({f"{LINEAR}.lokr_w1": ones(2, 2), f"{LINEAR}.lokr_w2": ones(3, 3)}, tmp_path / "x.safetensors")
-    assert "largest 6;" in dict(describe(inspect(tmp_path / "x.safetensors")))["change"]
+    file = inspect(tmp_path / "x.safetensors")
+    assert file.norms == (6.0,)
+    assert "largest 6;" in dict(describe(file))["change"]
+
+
+def test_each_module_has_its_rank_and_norm_in_one_order(tmp_path: Path) -> None:
+    """By path: a LoRA of rank 2 that changes nothing, and a full difference, which has no rank."""
+    tensors = {"b.lora_down.weight": ones(2, 4), "b.lora_up.weight": torch.zeros(4, 2), "a.diff": ones(2, 2)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    file = inspect(tmp_path / "x.safetensors")
+    assert [module.path for module in file.modules] == ["a", "b"]
+    assert (file.ranks, file.norms, file.alphas) == ((None, 2), (2.0, 0.0), ())
+    assert (file.dora, file.not_finite, file.size) == (False, (), (tmp_path / "x.safetensors").stat().st_size)
 
 
 @pytest.mark.parametrize("keep", [0.02, 0.5, 0.99])
