@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 def seed_from(*key: object) -> int:
     """A 63-bit seed that follows from `key` alone: the first bytes of its sha256."""
+    # the separator keeps ("a", "bc") and ("ab", "c") apart
     text = "\x1f".join(str(part) for part in key)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 

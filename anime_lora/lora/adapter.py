@@ -88,6 +88,7 @@ def attach(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, settings: Tr
 def initialise(module: nn.Module, seed: int) -> None:
     """Kaiming-uniform A and zero B, in fp32, each A a function of (seed, module path) alone."""
     for name, layer in layers(module):
+        # PEFT creates the factors in the base's dtype; bf16 steps of 1e-4 would be lost in rounding
         down, up = layer.lora_A[ADAPTER].float(), layer.lora_B[ADAPTER].float()
         nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5), generator=generator("lora", seed, name))
         nn.init.zeros_(up.weight)

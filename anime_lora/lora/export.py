@@ -51,6 +51,7 @@ def export(  # noqa: PLR0917  two files of one adapter
     Raises:
         AdapterError: a weight is not finite or too large for fp16, or a file reads back differently.
     """
+    # kohya's first: it checks for values that fp16 cannot hold before a file is written
     kohya_file = write_kohya(folder / kohya_name, adapter, settings, metadata)
     diffusers_file = write_diffusers(folder, pipe, adapter, metadata)
     check_equal(_trained(adapter, settings), diffusers.load(pipe, diffusers_file), diffusers_file.name)

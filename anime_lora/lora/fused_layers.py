@@ -41,6 +41,7 @@ def _guarded(layer: LoraLayer, fused: Callable[[Tensor], Tensor]) -> Callable[..
     peft_forward, alone = type(layer).forward, ([adapter.ADAPTER], adapter.ADAPTER)
 
     def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        # PEFT hands further keywords over where samples of one batch have different adapters (`adapter_names`)
         if args or kwargs or layer.disable_adapters or layer.merged or layer.active_adapter not in alone:
             output: Tensor = peft_forward(layer, x, *args, **kwargs)
             return output
@@ -86,6 +87,7 @@ class LoraLinear(torch.autograd.Function):
         hidden = (x @ down.T).mul_(scale)
         ctx.save_for_backward(x, hidden, weight, down, up)
         ctx.scale = scale
+        # B's product is summed into the frozen layer's output, never written on its own
         return functional.linear(x, weight, bias).addmm_(hidden, up.T)
 
     @staticmethod

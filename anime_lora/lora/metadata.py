@@ -130,7 +130,7 @@ def kohya_metadata(facts: TrainingFacts) -> dict[str, str]:
         "ss_gradient_checkpointing": settings.gradient_checkpointing,
         "ss_mixed_precision": {"fp32": "no"}.get(settings.precision, settings.precision),
         "ss_seed": settings.seed,
-        "ss_clip_skip": None,
+        "ss_clip_skip": None,  # the text encoder's last layer, normalised, as SD 1.x conditions on
         "ss_min_snr_gamma": settings.min_snr_gamma,
         "ss_noise_offset": settings.noise_offset,
         "ss_max_grad_norm": settings.max_grad_norm,

@@ -44,6 +44,7 @@ FAMILIES = (
     Family(
         "LyCORIS LoKr",
         ((".lokr_w1", ".lokr_w1_a"), (".lokr_w2", ".lokr_w2_a")),
+        # the second factor is the larger one and so is split first; the first stands whole in most files
         (".lokr_w2_b", ".lokr_w1_b"),
         (".lokr_w1_b", ".lokr_w2_b", ".lokr_t2"),
     ),
