@@ -37,49 +37,51 @@ def sd15(target: str, text_encoder: bool) -> dict[str, torch.Tensor]:
     return kohya.tensors(empty, ALPHA, rslora=False)
 
 
+def shapes(tensors: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in tensors.items()}
+
+
 def golden(sets: set[str]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the golden list for its `sets`."""
-    found: dict[str, tuple[int, ...]] = {}
+    listed: dict[str, tuple[int, ...]] = {}
     with GOLDEN.open() as stream:
         for row in csv.DictReader(stream, delimiter="\t"):
             if row["set"] in sets:
-                found[f"{row['kohya_module']}.lora_down.weight"] = literal_eval(row["down_shape(r=16)"])
-                found[f"{row['kohya_module']}.lora_up.weight"] = literal_eval(row["up_shape"])
-                found[f"{row['kohya_module']}.alpha"] = ()
-    return found
+                listed[f"{row['kohya_module']}.lora_down.weight"] = literal_eval(row["down_shape(r=16)"])
+                listed[f"{row['kohya_module']}.lora_up.weight"] = literal_eval(row["up_shape"])
+                listed[f"{row['kohya_module']}.alpha"] = ()
+    return listed
 
 
 @pytest.mark.parametrize("text_encoder", [False, True])
 @pytest.mark.parametrize("target", ["attn+ff", "all-linear+conv"])
 def test_names_and_shapes_are_the_golden_ones(target: str, text_encoder: bool) -> None:
     """Exactly the listed modules: 192, or 278 with the convolution blocks; and the text encoder's 72."""
-    found = {name: tuple(value.shape) for name, value in sd15(target, text_encoder).items()}
-    assert found == golden(SETS[target] | ({"te"} if text_encoder else set()))
+    assert shapes(sd15(target, text_encoder)) == golden(SETS[target] | ({"te"} if text_encoder else set()))
 
 
 def test_attention_is_a_part_of_the_golden_list() -> None:
     """128 modules, every one an attention projection of the list."""
-    found = {name: tuple(value.shape) for name, value in sd15("attn", False).items()}
-    assert found.items() <= golden({"unet"}).items()
-    assert len(found) == 3 * 128
-    wanted = {name for name in golden({"unet"}) if "_to_" in name}
-    assert found.keys() == wanted
+    attention = shapes(sd15("attn", False))
+    assert attention == {name: shape for name, shape in golden({"unet"}).items() if "_to_" in name}
+    assert len(attention) == 3 * 128
 
 
 def test_text_encoder_names_carry_text_model() -> None:
     """With `attn` it is the text encoder's 48 attention projections, `text_model` in each name."""
-    found = {name: tuple(value.shape) for name, value in sd15("attn", True).items() if name.startswith("lora_te")}
-    assert found == {name: shape for name, shape in golden({"te"}).items() if "self_attn" in name}
-    assert all("text_model_encoder_layers" in name for name in found)
+    encoder = {name: shape for name, shape in shapes(sd15("attn", True)).items() if name.startswith("lora_te")}
+    assert encoder == {name: shape for name, shape in golden({"te"}).items() if "self_attn" in name}
+    assert len(encoder) == 3 * 48
+    assert all("text_model_encoder_layers" in name for name in encoder)
 
 
 def test_weights_are_half_and_alphas_float_scalars() -> None:
     """alpha is the float alpha (not the rank), in a tensor without dimensions."""
-    found = sd15("attn", False)
-    alphas = [value for name, value in found.items() if name.endswith(".alpha")]
+    tensors = sd15("attn", False)
+    alphas = [value for name, value in tensors.items() if name.endswith(".alpha")]
     assert {float(value) for value in alphas} == {ALPHA}
     assert {value.dtype for value in alphas} == {torch.float32}
-    assert {value.dtype for name, value in found.items() if "lora_" in name.split(".")[1]} == {torch.float16}
+    assert {value.dtype for name, value in tensors.items() if "lora_" in name.split(".")[1]} == {torch.float16}
 
 
 def test_rslora_is_written_as_alpha_times_root_of_rank() -> None:
@@ -113,7 +115,7 @@ def test_what_is_written_reads_back_with_its_scale() -> None:
     assert weights.delta().diagonal().tolist() == [1.5, 1.5, 0.0, 0.0]
 
 
-def test_foreign_module_is_named() -> None:
+def test_a_foreign_module_is_named() -> None:
     """A file of another model is an error that names a module the model lacks."""
     tensors = kohya.tensors({"unet.x.y.lora_A.weight": torch.zeros(2, 4)}, 1.0, rslora=False)
     with pytest.raises(AdapterError, match="lora_unet_x_y"):
