@@ -13,7 +13,7 @@ import typer
 
 from anime_lora.config import paths
 from anime_lora.config.load import Params, load_params
-from anime_lora.config.places import SETTINGS
+from anime_lora.config.path_settings import SETTINGS
 from anime_lora.errors import EXIT_CODE, AnimeLoraError
 from anime_lora.files import refuse_foreign, write_json
 

@@ -1,20 +1,19 @@
-"""`params.yaml` as a whole: read, checked all at once, every fault named with path, value, limit and fix."""
+"""`params.yaml` as a whole: read, checked all at once, every error named with path, value, limit and what to do."""
 
 import difflib
 import json
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from anime_lora.config.data import Ingest, Organize, Resize, Validate
 from anime_lora.config.evaluate import Evaluate
-from anime_lora.config.places import null_faults, place_faults
-from anime_lora.config.retrain import Retrain
+from anime_lora.config.path_settings import Document, null_errors, path_errors
 from anime_lora.config.sample import ValidateSample
-from anime_lora.config.section import Base, Compute, Concept, Section
+from anime_lora.config.section import Base, Compute, Concept, Retrain, Section
 from anime_lora.config.train import Train
 from anime_lora.errors import ParamsError
 
@@ -44,7 +43,7 @@ def load_params(path: Path) -> Params:
     return check_params(read_document(path), path.name)
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> Document:
     """The YAML 1.2 document as plain values, unchecked."""
     if not path.is_file():
         raise ParamsError(
@@ -54,10 +53,10 @@ def read_document(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ParamsError(f"{path} is not valid YAML: {error}") from error
-    return parsed(text, str(path))
+    return parse_document(text, str(path))
 
 
-def parsed(text: str, name: str) -> dict[str, Any]:
+def parse_document(text: str, name: str) -> Document:
     """A YAML 1.2 text of sections as plain values; `name` is what an error calls it."""
     try:
         document = YAML(typ="safe", pure=True).load(text)
@@ -68,36 +67,37 @@ def parsed(text: str, name: str) -> dict[str, Any]:
     return document
 
 
-def check_params(document: dict[str, Any], name: str = "params.yaml") -> Params:
+def check_params(document: Document, name: str = "params.yaml") -> Params:
     """Turn plain values into `Params`.
 
     Raises:
-        ParamsError: with one line per fault.
+        ParamsError: with one line per error.
     """
     params, lines = None, []
     try:
-        params = Params.model_validate_json(json.dumps(document))
+        params = Params.model_validate_json(json.dumps(document))  # as JSON, a list is strictly valid for a tuple
     except ValidationError as error:
-        lines = [_fault(dict(fault)) for fault in error.errors()]
-    lines += [*null_faults(document), *place_faults(document)]
+        lines = [_error_line(one) for one in error.errors()]
+    lines += [*null_errors(document), *path_errors(document)]
     if params is None or lines:
         plural = "value does" if len(lines) == 1 else "values do"
         raise ParamsError(f"{name}: {len(lines)} {plural} not fit\n" + "\n".join(f"  {line}" for line in lines))
     return params
 
 
-def _fault(fault: dict[str, Any]) -> str:
-    """One fault as `path = value: limit; what to do`."""
-    location = [str(part) for part in fault["loc"]]
-    path = ".".join(location)
-    if fault["type"] == "missing":
+def _error_line(error: ErrorDetails) -> str:
+    """An error of pydantic as `path = value: limit; what to do`."""
+    location = [str(part) for part in error["loc"]]
+    path, value = ".".join(location), error["input"]
+    if error["type"] == "missing":
         return f"{path} is missing: add it (`git diff params.yaml` shows what was there)"
-    if fault["type"] == "extra_forbidden":
-        return f"{path} = {fault['input']!r} is unknown{_suggestion(location)}"
-    return f"{path} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}; change it in params.yaml"
+    if error["type"] == "extra_forbidden":
+        return f"{path} = {value!r} is unknown{_suggestion(location)}"
+    return f"{path} = {value!r}: {error['msg'][0].lower()}{error['msg'][1:]}; change it in params.yaml"
 
 
 def _suggestion(location: list[str]) -> str:
+    """The known key that an unknown one resembles, or all of its section."""
     known: list[str] = _keys(Params)
     if len(location) > 1:
         section = next((f for n, f in Params.model_fields.items() if (f.alias or n) == location[0]), None)

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
 from anime_lora.config import paths
-from anime_lora.config.load import check_params, parsed, read_document
+from anime_lora.config.load import check_params, parse_document, read_document
 from anime_lora.errors import ParamsError
 from anime_lora.files import write_bytes
 
@@ -49,8 +49,7 @@ def names(folder: Path = FOLDER) -> list[str]:
 def values(text: str) -> dict[str, Value]:
     """Every value of a YAML text by its dotted path; a list or a `{…}` mapping is one value."""
     root = YAML().compose(text)
-    found = _walk(text, root, "") if isinstance(root, MappingNode) else ()
-    return {value.path: value for value in found}
+    return {value.path: value for value in _walk(text, root, "")} if isinstance(root, MappingNode) else {}
 
 
 def _walk(text: str, mapping: MappingNode, above: str) -> Iterator[Value]:
@@ -71,14 +70,14 @@ def _end(node: Node) -> int:
     return _end(last[1] if isinstance(last, tuple) else last)
 
 
-def rewritten(text: str, wanted: dict[str, str]) -> str:
-    """`text` with the values at the paths of `wanted` replaced; each comment behind one is set to its column again."""
-    here = values(text)
-    for path in sorted(wanted, key=lambda path: here[path].start, reverse=True):
-        value = here[path]
+def replace_values(text: str, changes: dict[str, str]) -> str:
+    """`text` with other values at the paths of `changes`; each comment behind one is set to its column again."""
+    present = values(text)
+    for path in sorted(changes, key=lambda path: present[path].start, reverse=True):
+        value = present[path]
         rest = text[value.end :]
         line_start = text.rfind("\n", 0, value.start) + 1
-        head = f"{text[line_start : value.start]} {wanted[path]}"
+        head = f"{text[line_start : value.start]} {changes[path]}"
         padding = rest[: len(rest) - len(rest.lstrip(" "))]
         if padding and rest[len(padding) :].startswith("#"):
             rest = rest[len(padding) :]
@@ -100,18 +99,21 @@ def apply(name: str, params: Path = paths.PARAMS, folder: Path = FOLDER) -> list
     read_document(params)  # a missing or broken file ends here
     text = params.read_bytes().decode()
     preset = (folder / f"{name}.yaml").read_bytes().decode()
-    here, wanted = values(text), values(preset)
-    homeless = [path for path in wanted if path not in here]
-    if homeless:
+    present, preset_values = values(text), values(preset)
+    missing = [path for path in preset_values if path not in present]
+    if missing:
         raise ParamsError(
-            f"preset {name} sets {', '.join(homeless)}, which {params} lacks: add it (`git diff` shows what was there)"
+            f"preset {name} sets {', '.join(missing)}, which {params} lacks: add it (`git diff` shows what was there)"
         )
-    now, then = parsed(text, params.name), parsed(preset, f"{name}.yaml")
+    # `1e-4` and `1.0e-4` are the same value: compared is what YAML reads, not the text
+    now, then = parse_document(text, params.name), parse_document(preset, f"{name}.yaml")
     changes = [
-        Change(path, here[path].text, value.text) for path, value in wanted.items() if _at(now, path) != _at(then, path)
+        Change(path, present[path].text, value.text)
+        for path, value in preset_values.items()
+        if _at(now, path) != _at(then, path)
     ]
-    result = rewritten(text, {change.path: change.after for change in changes})
-    check_params(parsed(result, params.name), f"{params.name} with preset {name}")
+    result = replace_values(text, {change.path: change.after for change in changes})
+    check_params(parse_document(result, params.name), f"{params.name} with preset {name}")
     if result != text:
         write_bytes(params, result.encode())
     return changes

@@ -1,4 +1,7 @@
-"""What every params section shares: frozen, no unknown keys, no silent coercion of text to numbers."""
+"""What every section of params.yaml shares, and the sections that no stage or several stages read.
+
+Sections are frozen, take no unknown keys, and turn no text into a number.
+"""
 
 from typing import Annotated, Literal
 
@@ -48,3 +51,12 @@ class Compute(Section):
     """Scheduler of a Dask cluster for per-image work instead of local processes."""
     processes: int = Field(ge=1)
     """Training processes (`accelerate launch`)."""
+
+
+class Retrain(Section):
+    """When new images are trained on; never a DVC parameter, so it never makes a stage rerun."""
+
+    min_new_images: int = Field(ge=1)
+    max_age_days: float | None = Field(gt=0)
+    """Days since the last retraining after which fewer images are enough; None: they wait for more."""
+    min_free_disk_gb: float = Field(ge=0)

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from anime_lora.config import paths
 from anime_lora.config.load import load_params, read_document
-from anime_lora.config.retrain import Retrain
+from anime_lora.config.section import Retrain
 from anime_lora.data import source_diff
 from flows.champion import history
 from flows.champion.why import LOCK, SHOWN, code_changes, data_changes, param_changes

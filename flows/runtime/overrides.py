@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from anime_lora.config import paths
-from anime_lora.config.load import check_params, parsed
-from anime_lora.config.presets import rewritten, values
+from anime_lora.config.load import check_params, parse_document
+from anime_lora.config.presets import replace_values, values
 from anime_lora.errors import ParamsError
 from anime_lora.files import write_bytes, write_json
 
@@ -49,8 +49,8 @@ def changed(text: str, changes: list[str]) -> str:
         raise ParamsError(
             f"override: {', '.join(homeless)} is no value of {paths.PARAMS}: write for example train.rank=8"
         )
-    result = rewritten(text, wanted)
-    check_params(parsed(result, paths.PARAMS.name), f"{paths.PARAMS} with {', '.join(changes)}")
+    result = replace_values(text, wanted)
+    check_params(parse_document(result, paths.PARAMS.name), f"{paths.PARAMS} with {', '.join(changes)}")
     return result
 
 

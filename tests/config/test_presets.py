@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from anime_lora.cli import app, guarded
 from anime_lora.config.load import load_params, read_document
-from anime_lora.config.presets import FOLDER, apply, names, rewritten, values
+from anime_lora.config.presets import FOLDER, apply, names, replace_values, values
 from anime_lora.errors import EXIT_CODE, ParamsError
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +98,7 @@ def test_unknown_preset_is_one_error_that_names_them(project: Path, name: str) -
 
 
 def test_preset_that_does_not_fit_writes_nothing(project: Path) -> None:
-    """A preset with a wrong or homeless value ends in an error that names it; params.yaml is as it was."""
+    """A preset with a value that is wrong or has no place ends in an error that names it; params.yaml is as it was."""
     (project / FOLDER / "bad.yaml").write_text("train:\n  rank: 0\n")
     (project / FOLDER / "lost.yaml").write_text("train:\n  rnak: 3\n")
     with pytest.raises(ParamsError, match=r"train\.rank = 0"):
@@ -117,9 +117,9 @@ def test_any_values_there_and_back(data: st.DataObject) -> None:
     chosen = data.draw(st.lists(st.sampled_from(single), min_size=1, max_size=12, unique=True))
     texts = st.sampled_from(["1", "null", "1.0e-4", "[a, b]", "x" * 30, "x" * 34, "x" * 80, '"a # b"'])
     wanted = {path: data.draw(texts) for path in chosen}
-    there = rewritten(PARAMS, wanted)
+    there = replace_values(PARAMS, wanted)
     assert {path: values(there)[path].text for path in chosen} == wanted
-    assert rewritten(there, {path: here[path].text for path in chosen}) == PARAMS
+    assert replace_values(there, {path: here[path].text for path in chosen}) == PARAMS
 
 
 def test_command_says_what_it_changed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

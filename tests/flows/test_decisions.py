@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anime_lora.config.load import read_document
-from anime_lora.config.retrain import Retrain
+from anime_lora.config.section import Retrain
 from anime_lora.errors import ParamsError
 from anime_lora.files import write_bytes
 from flows.champion import history

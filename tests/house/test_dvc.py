@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from anime_lora.config import paths
 from anime_lora.config.load import Params
-from anime_lora.config.places import OPTIONAL, SETTINGS
+from anime_lora.config.path_settings import OPTIONAL, SETTINGS
 from anime_lora.config.section import NONE
 from tests.house.doors import ROOT, STAGES, UNWATCHED, doors
 from tests.house.imports import LIBRARY, closure, rooms

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from anime_lora.config.places import OPTIONAL
+from anime_lora.config.path_settings import OPTIONAL
 from anime_lora.config.section import NONE
 from tests.house.doors import ROOT
 

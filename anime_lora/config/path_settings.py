@@ -7,7 +7,7 @@ there is gone by then, so it is refused here, before either of them touches anyt
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from anime_lora.config import paths
 from anime_lora.config.section import NONE
@@ -30,54 +30,61 @@ OPTIONAL = (
     "evaluate.champion",
 )
 """Those of them that `dvc.yaml` names as deps, and that may name nothing."""
-KEPT_BY_DVC = Path(".dvc")
+DVC_FOLDER = Path(".dvc")
 LOCAL = ("file", "local")
 """Protocols of URLs that name a path of this machine."""
 
+YamlValue: TypeAlias = "bool | int | float | str | list[YamlValue] | dict[str, YamlValue] | None"
+Document: TypeAlias = dict[str, YamlValue]
+"""`params.yaml` as plain values."""
 
-def place_faults(document: dict[str, Any]) -> list[str]:
+
+def path_errors(document: Document) -> list[str]:
     """One line for each path that equals, holds or lies in a folder that is emptied; links and upper case seen through.
 
     Args:
         document: `params.yaml` as plain values, also one that does not fit otherwise.
     """
     return [
-        f"{key} = {value!r}: {fault}; change it in params.yaml"
-        for key, value in _named(document)
-        if (fault := place_fault(value))
+        f"{key} = {value!r}: {error}; change it in params.yaml"
+        for key, value in _paths_in(document)
+        if (error := path_error(value))
     ]
 
 
-def null_faults(document: dict[str, Any]) -> list[str]:
+def null_errors(document: Document) -> list[str]:
     """One line for each path that is null: DVC depends on the path itself, and stops with "unexpected error" there."""
-    sections = ((setting, *setting.split(".")) for setting in OPTIONAL)
     return [
         f"{setting} = null: DVC has to depend on a path; write {NONE} for none"
-        for setting, section, key in sections
-        if isinstance(document.get(section), dict) and document[section].get(key, NONE) is None
+        for setting in OPTIONAL
+        if _value(document, setting) is None
     ]
 
 
-def place_fault(value: str) -> str | None:
+def path_error(value: str) -> str | None:
     """Why the path must not be read from there, and what to do; None where it may, and for what is no local path."""
-    for place in map(Path, _local_paths(value)):
+    for path in map(Path, _local_paths(value)):
         for folder, owner in _emptied():
-            how = "is" if _within(place, folder) and _within(folder, place) else None
-            how = how or ("lies in" if _within(place, folder) else "holds" if _within(folder, place) else None)
-            if how:
-                inside = "move it elsewhere, such as data/mine, and name that"
-                return f"it {how} {folder}, which {owner}; " + (
-                    "name the folder of your own files in it" if how == "holds" else inside
-                )
+            inside, around = _within(path, folder), _within(folder, path)
+            if inside:
+                relation = "is" if around else "lies in"
+                return f"it {relation} {folder}, which {owner}; move it elsewhere, such as data/mine, and name that"
+            if around:
+                return f"it holds {folder}, which {owner}; name the folder of your own files in it"
     return None
 
 
-def _named(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _value(document: Document, setting: str) -> YamlValue:
+    """The value of a setting; `NONE` where the document has none."""
+    section, name = setting.split(".")
+    values = document.get(section)
+    return values.get(name, NONE) if isinstance(values, dict) else NONE
+
+
+def _paths_in(document: Document) -> Iterator[tuple[str, str]]:
     """Full key and text of every path in the document."""
     for setting in SETTINGS:
-        section, name = setting.split(".")
-        values = document.get(section)
-        value = values.get(name) if isinstance(values, dict) else None
+        value = _value(document, setting)
         if isinstance(value, str):
             yield setting, value
         elif isinstance(value, list):
@@ -89,7 +96,7 @@ def _emptied() -> Iterator[tuple[Path, str]]:
     for folder in paths.WRITES:
         yield folder, f"DVC and `{folder.name}` empty"
     yield paths.CACHE, "holds work in progress only"
-    yield KEPT_BY_DVC, "is DVC's own"
+    yield DVC_FOLDER, "is DVC's own"
 
 
 def _local_paths(value: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from anime_lora.config.load import Params, check_params, load_params, read_document
-from anime_lora.config.places import SETTINGS, place_fault
+from anime_lora.config.path_settings import SETTINGS, path_error
 from anime_lora.errors import ParamsError
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -90,15 +90,15 @@ def test_the_way_a_path_is_written_does_not_matter(document: dict[str, Any]) -> 
         "./own/../data//ingest/mine/", str(Path("data/ingest/mine").absolute()), "link", "data/ingest/own", ".",
         f"file://{Path('data/ingest/mine').absolute()}", "zip://*.png::data/ingest/faces.zip",
     ]  # fmt: skip
-    assert [value for value in bad if place_fault(value) is None] == []
+    assert [value for value in bad if path_error(value) is None] == []
 
 
 def test_an_output_that_lies_on_another_disk_is_seen_through_its_link(document: dict[str, Any]) -> None:
     Path("disk/mine").mkdir(parents=True)
     Path("data").mkdir()
     Path("data/ingest").symlink_to(Path("disk").absolute())
-    assert place_fault("disk/mine") is not None
-    assert place_fault("disk2/mine") is None
+    assert path_error("disk/mine") is not None
+    assert path_error("disk2/mine") is None
 
 
 def test_upper_case_is_the_same_folder_where_the_disk_takes_it_so(
@@ -108,13 +108,13 @@ def test_upper_case_is_the_same_folder_where_the_disk_takes_it_so(
     Path("data/ingest/mine").mkdir(parents=True)
     Path("DATA/Ingest/mine").mkdir(parents=True, exist_ok=True)
     same = Path("DATA/Ingest").samefile("data/ingest")
-    assert (place_fault("DATA/Ingest/mine") is not None) == same
+    assert (path_error("DATA/Ingest/mine") is not None) == same
     real = os.path.samestat
     here, there = Path("DATA/Ingest").stat(), Path("data/ingest").stat()
     monkeypatch.setattr(
         "os.path.samestat", lambda a, b: real(a, b) or {a.st_ino, b.st_ino} == {here.st_ino, there.st_ino}
     )
-    assert place_fault("DATA/Ingest/mine") is not None
+    assert path_error("DATA/Ingest/mine") is not None
 
 
 @pytest.mark.parametrize("value", [
@@ -123,7 +123,7 @@ def test_upper_case_is_the_same_folder_where_the_disk_takes_it_so(
     "data/base/pocket", "a\0b",
 ])  # fmt: skip
 def test_what_nobody_empties_is_let_through(document: dict[str, Any], value: str) -> None:
-    assert place_fault(value) is None
+    assert path_error(value) is None
 
 
 def test_the_project_s_own_settings_and_presets_pass() -> None:
