@@ -15,7 +15,7 @@ from anime_lora.config import paths
 from anime_lora.config.load import Params, load_params
 from anime_lora.config.path_settings import SETTINGS
 from anime_lora.errors import EXIT_CODE, AnimeLoraError
-from anime_lora.files import refuse_foreign, write_json
+from anime_lora.files import check_no_foreign_files, write_json
 
 SETTINGS_PANEL = "Settings"
 STAGES_PANEL = "Stages, in their order (`dvc repro` runs those that are out of date)"
@@ -309,7 +309,7 @@ def check() -> None:
     """
     _params()
     for folder, writes in paths.WRITES.items():
-        refuse_foreign(folder, writes)
+        check_no_foreign_files(folder, writes)
     write_json(paths.CHECKED, list(SETTINGS))
 
 

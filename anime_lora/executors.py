@@ -16,17 +16,17 @@ from anime_lora.errors import AnimeLoraError
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-FEW = 24
-"""So few items are done in this process: starting workers would take longer."""
-AHEAD = 4
+IN_PROCESS = 24
+"""So many items at most are done in this process: starting workers would take longer."""
+QUEUED = 4
 """Items handed out per worker: none waits for work, and memory stays bounded."""
-PATIENCE = 20.0
+TIMEOUT = 20.0
 """Seconds to wait for a Dask scheduler, and then for its first worker."""
-MAKERS = ("numpy", "pillow", "scipy")
-"""Packages whose version can change the bytes of an image or a measure."""
+PACKAGES = ("numpy", "pillow", "scipy")
+"""Those whose version can change the bytes of an image or a measure."""
 
 
-def ordered(
+def map_ordered(
     function: Callable[[In], Out], items: Iterable[In], workers: int, dask_address: str | None
 ) -> Iterator[Out]:
     """`map(function, items)` on the workers, results in the order of the items, a bounded number in flight.
@@ -35,15 +35,15 @@ def ordered(
     or not at all. Paths in the items must be absolute: a Dask worker has a working directory of its own.
 
     Raises:
-        AnimeLoraError: the workers cannot be had, or were lost beyond repair.
+        AnimeLoraError: the workers cannot be started or reached, or were lost.
     """
     stream = iter(items)
-    first = list(islice(stream, FEW + 1))
-    if len(first) <= FEW:
+    first = list(islice(stream, IN_PROCESS + 1))
+    if len(first) <= IN_PROCESS:
         yield from map(function, first)
         return
     with _processes(workers) if dask_address is None else _cluster(dask_address, function.__module__) as (pool, count):
-        more = islice(stream, max(0, AHEAD * count - len(first)))
+        more = islice(stream, max(0, QUEUED * count - len(first)))
         waiting = deque(pool.submit(function, item) for batch in (first, more) for item in batch)
         while waiting:
             yield waiting.popleft().result()
@@ -76,7 +76,7 @@ def _cluster(address: str, module: str) -> Iterator[tuple[Executor, int]]:
             "or set it to null"
         ) from error
     try:
-        client = Client(address, timeout=PATIENCE)
+        client = Client(address, timeout=TIMEOUT)
     except (OSError, TimeoutError, ValueError) as error:
         raise AnimeLoraError(f"compute.dask_address = {address}: no scheduler answers there ({error})") from error
     with client:
@@ -91,38 +91,38 @@ def _cluster(address: str, module: str) -> Iterator[tuple[Executor, int]]:
 
 
 def _check_workers(client: Any, address: str, module: str) -> None:
-    """Have each worker say what it would work with: other code or packages make other bytes, unseen.
+    """Compare each worker's environment with this one: other code or packages would make other bytes without an error.
 
     Raises:
         AnimeLoraError: there is no worker, or one differs from this process.
     """
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
-        said = client.run(about, module, Path.cwd())
+        client.wait_for_workers(1, timeout=TIMEOUT)
+        environments = client.run(environment, module, Path.cwd())
     except TimeoutError:
         raise AnimeLoraError(
-            f"compute.dask_address = {address}: the scheduler has no worker after {PATIENCE:g} s: start some with "
+            f"compute.dask_address = {address}: the scheduler has no worker after {TIMEOUT:g} s: start some with "
             f"`dask worker {address}`"
         ) from None
     except ImportError as error:
         raise AnimeLoraError(
             f"a Dask worker at {address} lacks {error.name}: install this project there, with constraints.txt"
         ) from error
-    here = about(module, Path.cwd())
-    for worker, there in sorted(said.items()):
-        odd = [f"{name} is {there[name]}, here {value}" for name, value in here.items() if there[name] != value]
-        if odd:
+    here = environment(module, Path.cwd())
+    for worker, there in sorted(environments.items()):
+        other = [f"{name} is {there[name]}, here {value}" for name, value in here.items() if there[name] != value]
+        if other:
             raise AnimeLoraError(
-                f"Dask worker {worker} differs: {'; '.join(odd)}. Workers need this version of the project, its "
+                f"Dask worker {worker} differs: {'; '.join(other)}. Workers need this version of the project, its "
                 "constraints.txt, and the project's folder shared under the same path"
             )
 
 
-def about(module: str, folder: Path) -> dict[str, str]:
-    """What this process would work with: the code of `module`, the makers' versions, whether it sees `folder`."""
+def environment(module: str, folder: Path) -> dict[str, str]:
+    """What decides this process's results: hash of `module`'s code, packages' versions, whether `folder` is there."""
     code = Path(str(import_module(module).__file__)).read_bytes()
     return {
         module: sha256(code).hexdigest()[:12],
-        **{name: version(name) for name in MAKERS},
+        **{name: version(name) for name in PACKAGES},
         str(folder): "there" if folder.is_dir() else "absent",
     }

@@ -101,12 +101,12 @@ def fresh_folder(path: Path, writes: Collection[str]) -> Iterator[Path]:
 
     Args:
         path: the folder to replace; it may be missing.
-        writes: patterns of what the caller writes into it, as for `foreign`.
+        writes: patterns of what the caller writes into it, as for `foreign_files`.
 
     Raises:
         OutputError: `path` holds other files, before the block or after it; it is then as it was.
     """
-    refuse_foreign(path, writes)
+    check_no_foreign_files(path, writes)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside, aside = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old.tmp")
     _remove(beside)
@@ -116,7 +116,7 @@ def fresh_folder(path: Path, writes: Collection[str]) -> Iterator[Path]:
     beside.mkdir()
     try:
         yield beside
-        refuse_foreign(path, writes)
+        check_no_foreign_files(path, writes)
         if path.exists() or path.is_symlink():
             path.rename(aside)
         beside.rename(path)
@@ -133,23 +133,23 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def refuse_foreign(path: Path, writes: Collection[str]) -> None:
-    """Make sure that nothing of the user's would go with the folder.
+def check_no_foreign_files(path: Path, writes: Collection[str]) -> None:
+    """Make sure that everything below a folder was written by its writer, so that it may be replaced.
 
     Raises:
         OutputError: it holds files that its writer did not write, or is a file itself.
     """
     if path.is_file():
         raise OutputError(f"{path} is a file, where a folder is to be written: move or delete it, then run this again")
-    if found := foreign(path, writes):
-        more = f" and {len(found) - 1} more" if found[1:] else ""
+    if foreign := foreign_files(path, writes):
+        more = f" and {len(foreign) - 1} more" if foreign[1:] else ""
         raise OutputError(
-            f"{path} holds {found[0]}{more}, which is no output and would be deleted: {path} is replaced as a whole; "
+            f"{path} holds {foreign[0]}{more}, which is no output and would be deleted: {path} is replaced as a whole; "
             "move what is yours elsewhere, or delete it, and run the same command again"
         )
 
 
-def foreign(path: Path, writes: Collection[str]) -> list[str]:
+def foreign_files(path: Path, writes: Collection[str]) -> list[str]:
     """Files below `path`, sorted, that fit none of the patterns and that no `record.json` there names.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from anime_lora.data.resize import Job, make_square
-from anime_lora.executors import ordered
+from anime_lora.executors import map_ordered
 
 
 def images(folder: Path, count: int, side: int) -> list[Path]:
@@ -46,7 +46,9 @@ def rate(files: list[Path], out: Path, workers: int, address: str | None) -> flo
     """Images per second, start of local processes included."""
     start = time.perf_counter()
     made = (
-        map(make_square, jobs(files, out)) if workers == 1 else ordered(make_square, jobs(files, out), workers, address)
+        map(make_square, jobs(files, out))
+        if workers == 1
+        else map_ordered(make_square, jobs(files, out), workers, address)
     )
     assert len(list(made)) == len(files)
     return len(files) / (time.perf_counter() - start)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from anime_lora.errors import OutputError
-from anime_lora.files import foreign, fresh_folder, link_or_copy, read_jsonl, write_json, write_jsonl
+from anime_lora.files import foreign_files, fresh_folder, link_or_copy, read_jsonl, write_json, write_jsonl
 
 
 def test_jsonl_round_trip_is_sorted_and_stable(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_folder_that_holds_what_its_writer_did_not_write_stays_as_it_is(tmp_pa
         fresh_folder(target, WRITES),
     ):
         pytest.fail("the work is not begun")
-    assert foreign(target, WRITES) == ["mine/a.png", "store/deep/2.png"]
+    assert foreign_files(target, WRITES) == ["mine/a.png", "store/deep/2.png"]
     assert (target / "mine/a.png").read_text() == "mine/a.png"
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
@@ -88,7 +88,7 @@ def test_outputs_of_the_version_before_links_and_desktops_files_are_told_apart(t
         (target / name).write_text(name)
     (target / "record.json").write_text('{"adapters": {"kohya": {"file": "myStyle_face.safetensors"}}}')
     (target / "linked").symlink_to(own)
-    assert foreign(target, (*WRITES, "record.json")) == ["linked", "other.safetensors"]
+    assert foreign_files(target, (*WRITES, "record.json")) == ["linked", "other.safetensors"]
 
 
 def test_a_file_in_the_place_of_a_folder_is_not_replaced(tmp_path: Path) -> None:

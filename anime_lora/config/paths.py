@@ -46,5 +46,5 @@ WRITES = {
 }
 """What each stage writes into its folder, as patterns; a file that fits none is not the stage's to delete.
 
-LoRA files named after the concept are not among them: `record.json` beside them names them (`files.foreign`).
+LoRA files named after the concept are not among them: `record.json` beside them names them (`files.foreign_files`).
 """

@@ -13,7 +13,7 @@ from anime_lora.data.manifest import IngestedFile
 from anime_lora.data.memo import Memo
 from anime_lora.data.sources import SourceFile, list_all
 from anime_lora.errors import BadImageError, SourceError
-from anime_lora.executors import ordered
+from anime_lora.executors import map_ordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
 from anime_lora.images import FORMATS, decode
 from anime_lora.progress import track
@@ -92,7 +92,7 @@ def open_all(
     """What became of each file; only those that `memo` does not know are opened."""
     known = [_rejected(file, section) or _remembered(file, section, memo, store) for file in images]
     new = [file for file, result in zip(images, known, strict=True) if result is None]
-    results = ordered(open_image, _jobs(new, section, store), compute.workers, compute.dask_address)
+    results = map_ordered(open_image, _jobs(new, section, store), compute.workers, compute.dask_address)
     fresh = iter(list(track(results, "ingest", "ingest", len(new), "file")))
     opened = []
     for file, remembered in zip(images, known, strict=True):

@@ -12,7 +12,7 @@ from anime_lora.config.section import Compute
 from anime_lora.data.manifest import SquareImage, ValidImage, read_manifest
 from anime_lora.data.memo import Memo
 from anime_lora.errors import BadImageError, DatasetError
-from anime_lora.executors import ordered
+from anime_lora.executors import map_ordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
 from anime_lora.images import crop_square, png_bytes, read_rgb
 from anime_lora.progress import track
@@ -53,7 +53,7 @@ def resize(
     pixel_hashes = Memo(folder / "memo.jsonl", str)
     jobs = {image.id: _job(section, store / image.store, folder / f"{image.id}.png") for image in images}
     new = [key for key, job in jobs.items() if pixel_hashes.get(key) is None or not job.target.is_file()]
-    made = ordered(make_square, (jobs[key] for key in new), compute.workers, compute.dask_address)
+    made = map_ordered(make_square, (jobs[key] for key in new), compute.workers, compute.dask_address)
     for key, pixel_hash in zip(new, track(made, "resize", "resize", len(new), "image"), strict=True):
         pixel_hashes.put(key, pixel_hash)
     squares = [

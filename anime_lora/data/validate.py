@@ -18,7 +18,7 @@ from anime_lora.data.manifest import IngestedFile, QuarantinedFile, ValidImage, 
 from anime_lora.data.measures import SIDE, contrast, dataset_drift, laplacian_variance
 from anime_lora.data.memo import Memo
 from anime_lora.errors import DatasetError
-from anime_lora.executors import ordered
+from anime_lora.executors import map_ordered
 from anime_lora.files import fresh_folder, write_json, write_jsonl
 from anime_lora.images import decode, luma, to_rgb
 from anime_lora.progress import track
@@ -145,7 +145,7 @@ def measure_all(files: list[IngestedFile], source: Path, compute: Compute, memo:
     """Every image that ingest took, sorted by id; only those that `memo` does not know are opened."""
     taken = {file.id: file for file in files if file.id and file.store and file.status == "taken"}
     new = {one: (source / str(file.store)).absolute() for one, file in taken.items() if memo.get(one) is None}
-    results = ordered(measure, new.values(), compute.workers, compute.dask_address)
+    results = map_ordered(measure, new.values(), compute.workers, compute.dask_address)
     for one, measures in zip(new, track(results, "validate", "validate", len(new), "image"), strict=True):
         memo.put(one, measures)
     return [

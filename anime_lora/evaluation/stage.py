@@ -23,7 +23,7 @@ from anime_lora.evaluation.report.data import data_section
 from anime_lora.evaluation.report.figures import curves, galleries, tables
 from anime_lora.evaluation.report.model import content
 from anime_lora.evaluation.report.plots import read_heldout, write_csv
-from anime_lora.files import fresh_folder, refuse_foreign, write_json
+from anime_lora.files import check_no_foreign_files, fresh_folder, write_json
 from anime_lora.progress import Progress
 
 STAGE = "evaluate"
@@ -49,7 +49,7 @@ def evaluate(
     Raises:
         AnimeLoraError: images or dataset are missing or damaged. A missing encoder is no error: it is reported.
     """
-    refuse_foreign(out, paths.WRITES[paths.EVALUATE])
+    check_no_foreign_files(out, paths.WRITES[paths.EVALUATE])
     champion = read_champion(section.champion)
     suite, checks = _read(samples / "suite.json"), _read(samples / "checks.json")
     record, version = _read(train / "record.json"), read_version(validate)

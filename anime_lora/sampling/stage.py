@@ -6,7 +6,7 @@ from anime_lora.config import paths
 from anime_lora.config.sample import ValidateSample
 from anime_lora.config.section import Base, Compute, Concept
 from anime_lora.errors import SamplingError
-from anime_lora.files import fresh_folder, link_or_copy, refuse_foreign, sha256_file
+from anime_lora.files import check_no_foreign_files, fresh_folder, link_or_copy, sha256_file
 from anime_lora.progress import Progress
 from anime_lora.sampling.adapter_checks import check_arithmetic
 from anime_lora.sampling.galleries import epochs, sheets
@@ -46,7 +46,7 @@ def validate_sample(
     Raises:
         AnimeLoraError: base, LoRA or a source is missing or damaged.
     """
-    refuse_foreign(out, paths.WRITES[paths.VALIDATE_SAMPLE])
+    check_no_foreign_files(out, paths.WRITES[paths.VALIDATE_SAMPLE])
     suite = shots(section, concept)
     if section.counterparts and not Path(section.counterparts).is_dir():
         raise SamplingError(

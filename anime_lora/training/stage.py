@@ -15,7 +15,7 @@ from anime_lora.config.train import Train
 from anime_lora.diffusion import device as machine
 from anime_lora.diffusion.base_model import configs_hash, locate, weights_hash
 from anime_lora.errors import AdapterError
-from anime_lora.files import fresh_folder, link_or_copy, refuse_foreign
+from anime_lora.files import check_no_foreign_files, fresh_folder, link_or_copy
 from anime_lora.lora.export import ExportedFiles, export, write_kohya
 from anime_lora.lora.metadata import Lineage, TrainingFacts, current_commit, file_metadata, model_name
 from anime_lora.training import measure, prior_preservation, processes, record, sanity_checks
@@ -51,7 +51,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
         AnimeLoraError: the dataset, base, settings or machine do not allow it; `out` is then as it was.
         SystemExit: code 75 after SIGTERM or SIGINT, with the work saved.
     """
-    refuse_foreign(out, paths.WRITES[paths.TRAIN])
+    check_no_foreign_files(out, paths.WRITES[paths.TRAIN])
     device = machine.pick_device(compute.device)
     machine.check_device(settings, device, compute.processes)
     images = read_images(organize)

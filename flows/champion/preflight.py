@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from anime_lora.config import paths
 from anime_lora.config.load import Params, load_params
-from anime_lora.files import foreign
+from anime_lora.files import foreign_files
 from flows.runtime.process import succeeds
 
 DVC_FILE = Path("dvc.yaml")
@@ -73,7 +73,7 @@ def source_faults(sources: tuple[str, ...], deps: list[str]) -> list[str]:
 
 def output_faults() -> list[str]:
     """DVC empties a stage's outputs before the stage starts, and asks nobody: what is not its own goes first."""
-    found = [(folder, name) for folder, writes in paths.WRITES.items() for name in foreign(folder, writes)]
+    found = [(folder, name) for folder, writes in paths.WRITES.items() for name in foreign_files(folder, writes)]
     return [
         f"{folder}/{name} is no output of {folder.name}, and would be deleted with the rest of {folder}: "
         "move what is yours elsewhere, or delete it"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anime_lora.config import paths
-from anime_lora.files import fresh_folder, refuse_foreign, sha256_file
+from anime_lora.files import check_no_foreign_files, fresh_folder, sha256_file
 from flows.runtime.process import CommandFailedError, dvc, git, succeeds
 
 FOLDER = Path("models/champion")
@@ -56,7 +56,7 @@ def bring() -> None:
         OutputError: the folder holds other files, which DVC would delete.
         ChampionError: neither DVC's cache nor its remote has them.
     """
-    refuse_foreign(FOLDER, WRITES)
+    check_no_foreign_files(FOLDER, WRITES)
     try:
         dvc("checkout", "--force", str(POINTER))
         return
@@ -91,7 +91,7 @@ def foreign(promoted: set[str]) -> bool:
 
 def restore() -> None:
     """Put the champion back to the one HEAD names, or to none."""
-    refuse_foreign(FOLDER, WRITES)
+    check_no_foreign_files(FOLDER, WRITES)
     shutil.rmtree(HALF, ignore_errors=True)
     if succeeds("git", "cat-file", "-e", f"HEAD:{POINTER}"):
         git("checkout", "HEAD", "--", str(POINTER))

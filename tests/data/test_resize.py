@@ -1,3 +1,7 @@
+import shutil
+import signal
+import threading
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -8,11 +12,14 @@ from PIL import Image
 
 from anime_lora.errors import DatasetError
 from anime_lora.files import read_jsonl
-from anime_lora.images import to_rgb
 from tests.data.conftest import Project, image
+from tests.support.dask_cluster import Cluster
 
 OUT = Path("data/resize")
-WHITE = (255, 255, 255)
+DATA = Path("data")
+IMAGES = 150
+DONE = 30
+"""So many squares are made before a worker is killed."""
 
 
 def test_squares_are_rgb_of_the_asked_size_and_hash_as_said(project: Project) -> None:
@@ -25,24 +32,6 @@ def test_squares_are_rgb_of_the_asked_size_and_hash_as_said(project: Project) ->
         square = Image.open(OUT / row["file"])
         assert (square.mode, square.size) == ("RGB", (512, 512))
         assert sha256(square.tobytes()).hexdigest() == row["pixel_sha256"]
-
-
-def test_alpha_lies_on_the_background() -> None:
-    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    assert to_rgb(clear, (1, 2, 3)).getpixel((0, 0)) == (1, 2, 3)
-    half = Image.new("RGBA", (4, 4), (255, 0, 0, 128))
-    assert to_rgb(half, WHITE).getpixel((0, 0)) == (255, 127, 127)
-
-
-def test_a_camera_turned_image_stands_upright() -> None:
-    turned = Image.new("RGB", (8, 4))
-    turned.getexif()[0x0112] = 6
-    assert to_rgb(turned, WHITE).size == (4, 8)
-
-
-def test_sixteen_bit_grey_keeps_its_range() -> None:
-    values = np.array([[0, 32896, 65535]], np.uint16)
-    assert [p[0] for p in to_rgb(Image.fromarray(values), WHITE).get_flattened_data()] == [0, 128, 255]
 
 
 def test_fit_and_focus(project: Project) -> None:
@@ -87,3 +76,45 @@ def test_a_lost_stored_image_says_what_to_run(project: Project) -> None:
     with pytest.raises(DatasetError, match="anime_lora ingest"):
         project.resize()
     assert not OUT.exists()
+
+
+def kill_a_worker_while_resizing(project: Project, cluster: Cluster) -> None:
+    """Ingest to resize on two workers, of which one ends by SIGKILL after `DONE` squares."""
+    project.compute = project.compute.model_copy(update={"dask_address": cluster.address, "workers": 2})
+    victim, _ = cluster.worker(), cluster.worker()
+    project.ingest()
+    project.validate()
+    seen: list[int] = []
+
+    def kill() -> None:
+        while (made := len(list(Path(".cache/resize").glob("*/*.png")))) < DONE:
+            time.sleep(0.005)
+        victim.send_signal(signal.SIGKILL)
+        seen.append(made)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    project.resize()
+    killer.join(timeout=10)
+    assert victim.wait(10) == -signal.SIGKILL
+    assert DONE <= seen[0] < IMAGES, "killed when all was done"
+
+
+@pytest.mark.slow
+def test_a_worker_killed_in_the_middle_of_resize_changes_no_byte(
+    project: Project, tmp_path_factory: pytest.TempPathFactory,
+    tree: Callable[[Path], dict[str, bytes]], capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Two workers, one ended by SIGKILL while squares are still missing: the dataset is that of local processes."""
+    pytest.importorskip("distributed", reason="Dask is not installed: pip install -e '.[dask]'")
+    project.add(IMAGES)
+    project.all()
+    local = tree(DATA)
+    shutil.rmtree(DATA)
+    shutil.rmtree(".cache")
+    capsys.readouterr()
+    with Cluster(tmp_path_factory.mktemp("cluster") / "cluster") as cluster:
+        kill_a_worker_while_resizing(project, cluster)
+    project.organize()
+    assert f"resize: {IMAGES} images, {IMAGES} made anew, 0 reused" in capsys.readouterr().out
+    assert tree(DATA) == local
