@@ -1,4 +1,4 @@
-"""Contact sheets: images in rows and columns with words at their heads, as PNG and as a small WebP."""
+"""Contact sheets: images in labelled rows and columns, as PNG and as a small WebP."""
 
 import io
 from collections.abc import Iterator
@@ -11,10 +11,12 @@ from PIL import Image, ImageDraw, ImageFont
 from anime_lora.files import write_bytes
 from anime_lora.images import png_bytes, read_rgb
 
-PREVIEW_BYTES = 300_000
-PREVIEW_WIDTH = 1400
-INK, QUIET, PAPER, GAP_COLOUR = (32, 33, 36), (112, 117, 124), (255, 255, 255), (241, 242, 244)
+PREVIEW_BYTES, PREVIEW_WIDTH = 300_000, 1400
+"""Limits of the WebP, which the report shows and Prefect's artifacts hold."""
+TITLE, LABEL, BACKGROUND, EMPTY = (32, 33, 36), (112, 117, 124), (255, 255, 255), (241, 242, 244)
+"""Colours: title and row labels, column labels, the page, a cell without an image."""
 GAP, MARGIN = 8, 24
+"""Pixels between cells and around the page."""
 
 
 @dataclass(frozen=True)
@@ -41,29 +43,29 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 def compose(sheet: Sheet, tile: int) -> Image.Image:
     """The sheet as an image, each cell `tile` pixels high.
 
-    Columns' words stand above, wrapped to a cell; rows' words stand at the left, wrapped to about half a tile.
+    Column labels stand above, wrapped to a cell's width; row labels stand at the left, wrapped to about half a tile.
     """
-    words, heading = font(max(13, tile // 16)), font(max(18, tile // 10), bold=True)
+    labels, heading = font(max(13, tile // 16)), font(max(18, tile // 10), bold=True)
     wide = round(tile * sheet.aspect)
     side = max(110, tile * 5 // 8) if any(sheet.rows) else 0
-    columns = [list(_wrap(text, words, wide)) for text in sheet.columns]
-    line = round(words.size * 1.35)
+    columns = [list(_wrap(text, labels, wide)) for text in sheet.columns]
+    line = round(labels.size * 1.35)
     head = MARGIN + round(heading.size * 1.7) + line * max((len(lines) for lines in columns), default=0) + GAP
     width = 2 * MARGIN + side + len(sheet.columns) * (wide + GAP) - GAP
     height = head + len(sheet.cells) * (tile + GAP) - GAP + MARGIN
-    page = Image.new("RGB", (max(width, round(heading.getlength(sheet.title)) + 2 * MARGIN), height), PAPER)
-    pen = ImageDraw.Draw(page)
-    pen.text((MARGIN, MARGIN), sheet.title, fill=INK, font=heading)
+    page = Image.new("RGB", (max(width, round(heading.getlength(sheet.title)) + 2 * MARGIN), height), BACKGROUND)
+    canvas = ImageDraw.Draw(page)
+    canvas.text((MARGIN, MARGIN), sheet.title, fill=TITLE, font=heading)
     for column, lines in enumerate(columns):
         left = MARGIN + side + column * (wide + GAP) + wide / 2
         for number, text in enumerate(reversed(lines)):
-            pen.text((left, head - GAP - number * line), text, fill=QUIET, font=words, anchor="ms")
+            canvas.text((left, head - GAP - number * line), text, fill=LABEL, font=labels, anchor="ms")
     for row, files in enumerate(sheet.cells):
         top = head + row * (tile + GAP)
-        lines = list(_wrap(sheet.rows[row], words, side - 16)) if side else []
+        lines = list(_wrap(sheet.rows[row], labels, side - 16)) if side else []
         for number, text in enumerate(lines):
             middle = top + tile / 2 + (number - (len(lines) - 1) / 2) * line
-            pen.text((MARGIN, middle), text, fill=INK, font=words, anchor="lm")
+            canvas.text((MARGIN, middle), text, fill=TITLE, font=labels, anchor="lm")
         for column, file in enumerate(files):
             page.paste(_tile(file, (wide, tile)), (MARGIN + side + column * (wide + GAP), top))
     return page
@@ -71,15 +73,15 @@ def compose(sheet: Sheet, tile: int) -> Image.Image:
 
 def _tile(file: Path | None, size: tuple[int, int]) -> Image.Image:
     if file is None:
-        return Image.new("RGB", size, GAP_COLOUR)
+        return Image.new("RGB", size, EMPTY)
     return read_rgb(file).resize(size, Image.Resampling.LANCZOS)
 
 
-def _wrap(text: str, face: ImageFont.FreeTypeFont, width: float) -> Iterator[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> Iterator[str]:
     line = ""
     for word in text.split():
         longer = f"{line} {word}".strip()
-        if line and face.getlength(longer) > width:
+        if line and font.getlength(longer) > width:
             yield line
             longer = word
         line = longer

@@ -22,11 +22,14 @@ CONTROLNET_STRENGTH = 0.8
 
 @dataclass(frozen=True)
 class Shot:
-    """One image to generate; `cluster` is the prompt or source that intervals resample."""
+    """One image to generate."""
 
     gallery: str
+    """The comparison that it belongs to: trigger, guidance, scale, styles, strength, drift or combining."""
     arm: str
+    """Its side in that comparison, such as base or lora."""
     cluster: str
+    """The text of the prompt or the source's name: evaluation's confidence intervals resample these."""
     prompt: str
     negative_prompt: str
     seed: int
@@ -35,9 +38,12 @@ class Shot:
     lora_scale: float = 0.0
     trigger: bool = True
     strength: float | None = None
+    """Of image to image; None: text to image."""
     source: str | None = None
+    """File name in `validate_sample.sources`."""
     style: str | None = None
     ordinal: int = 0
+    """Number of the prompt in its list."""
 
     @property
     def name(self) -> str:
@@ -86,14 +92,23 @@ def compose_prompt(concept: Concept, text: str, trigger: bool = True) -> str:
 def shots(section: ValidateSample, concept: Concept) -> list[Shot]:
     """Every image of the suite, gallery by gallery."""
     blank = Shot(
-        *("", "", "", "", section.negative_prompt, section.seeds[0]), steps=section.steps, guidance=section.guidance
+        gallery="",
+        arm="",
+        cluster="",
+        prompt="",
+        negative_prompt=section.negative_prompt,
+        seed=section.seeds[0],
+        steps=section.steps,
+        guidance=section.guidance,
     )
-    from_text = [
+    return [
         *_trigger(section, concept, blank),
         *_sweeps(section, concept, blank),
         *_styles(section, concept, blank),
+        *_strength(section, concept, blank),
+        *_drift(section, blank),
+        *_combining(section, concept, blank),
     ]
-    return [*from_text, *_strength(section, concept, blank), *_drift(section, blank), *_second(section, concept, blank)]
 
 
 def _trigger(section: ValidateSample, concept: Concept, blank: Shot) -> Iterator[Shot]:
@@ -155,7 +170,7 @@ def _drift(section: ValidateSample, blank: Shot) -> Iterator[Shot]:
         yield replace(shot, arm="lora", lora_scale=1.0)
 
 
-def _second(section: ValidateSample, concept: Concept, blank: Shot) -> Iterator[Shot]:
+def _combining(section: ValidateSample, concept: Concept, blank: Shot) -> Iterator[Shot]:
     """Two LoRAs alone and together; arms `second` and `both` load the second adapter as well."""
     for ordinal, text in enumerate(section.prompts if section.second_adapter else ()):
         shot = replace(blank, gallery="combining", cluster=text, prompt=compose_prompt(concept, text), ordinal=ordinal)
