@@ -18,6 +18,7 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from anime_lora.config.section import Base, Compute
+from anime_lora.sampling.pipelines import Pipelines
 
 SIZE = 64
 
@@ -125,6 +126,14 @@ def base(base_folder: Path) -> Base:
 @pytest.fixture
 def compute() -> Compute:
     return Compute(device="cpu", workers=1, dask_address=None, processes=1)
+
+
+@pytest.fixture
+def pipelines(base: Base, compute: Compute, lora_file: Path) -> Pipelines:
+    """The base with the LoRA, at weight 0."""
+    loaded = Pipelines(base, compute)
+    loaded.load_lora(lora_file, label="myStyle")
+    return loaded
 
 
 @pytest.fixture(scope="session")

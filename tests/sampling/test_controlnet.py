@@ -19,7 +19,7 @@ CONTROLLED = Shot("strength", "control", "a", "girl", "", 1, 2, 5.0, lora_scale=
 
 
 @pytest.fixture
-def pipelines(base: Base, compute: Compute, lora_file: Path, controlnet: Path) -> Pipelines:
+def with_controlnet(base: Base, compute: Compute, lora_file: Path, controlnet: Path) -> Pipelines:
     loaded = Pipelines(base, compute, str(controlnet))
     loaded.load_lora(lora_file, label="myStyle")
     return loaded
@@ -58,12 +58,12 @@ def test_edges_of_a_face_follow_its_outlines() -> None:
 
 
 def test_a_controlnet_changes_the_image_and_follows_the_source(
-    pipelines: Pipelines, sources: Path, tmp_path: Path
+    with_controlnet: Pipelines, sources: Path, tmp_path: Path
 ) -> None:
     """Same noise with and without it differ; at strength 1, where only the edges tell, two sources differ too."""
     other = Shot("strength", "control", "b", "girl", "", 1, 2, 5.0, lora_scale=1.0, strength=1.0, source="b.png")
     files = generate(
-        [PLAIN, CONTROLLED, other], pipelines, tmp_path, sources=sources, batch_size=4, on_progress=lambda _: None
+        [PLAIN, CONTROLLED, other], with_controlnet, tmp_path, sources=sources, batch_size=4, on_progress=lambda _: None
     )
     plain, controlled, elsewhere = (np.asarray(Image.open(files[one])) for one in (PLAIN, CONTROLLED, other))
     assert plain.shape == controlled.shape == (64, 64, 3)
@@ -71,16 +71,12 @@ def test_a_controlnet_changes_the_image_and_follows_the_source(
     assert (controlled != elsewhere).any()
 
 
-def test_only_controlled_images_depend_on_the_controlnet(
-    pipelines: Pipelines, base: Base, compute: Compute, lora_file: Path
-) -> None:
+def test_only_controlled_images_depend_on_the_controlnet(with_controlnet: Pipelines, pipelines: Pipelines) -> None:
     """An image generated without it keeps its key when a ControlNet comes; one generated with it names the weights."""
-    without = Pipelines(base, compute)
-    without.load_lora(lora_file, label="myStyle")
-    assert image_key(PLAIN, pipelines, "s") == image_key(PLAIN, without, "s")
-    key = image_key(CONTROLLED, pipelines, "s")
-    pipelines.controlnet_identity = "another"
-    assert image_key(CONTROLLED, pipelines, "s") != key != image_key(PLAIN, pipelines, "s")
+    assert image_key(PLAIN, with_controlnet, "s") == image_key(PLAIN, pipelines, "s")
+    key = image_key(CONTROLLED, with_controlnet, "s")
+    with_controlnet.controlnet_identity = "another"
+    assert image_key(CONTROLLED, with_controlnet, "s") != key != image_key(PLAIN, with_controlnet, "s")
 
 
 def test_a_controlnet_that_does_not_fit_is_one_clear_error(
