@@ -1,7 +1,5 @@
 """`python -m flows run` runs the chain, `retrain` the chain and what follows from it; `ui` serves Prefect's pages."""
 
-import copy
-import logging
 import os
 import signal
 import subprocess
@@ -14,31 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anime_lora.config import paths
-from anime_lora.errors import AnimeLoraError
 from anime_lora.files import write_json
-from flows.champion.preflight import PreflightError, preflight
-from flows.champion.store import ChampionError, SmokeTestError
+from flows.champion.preflight import preflight
 from flows.champion.triggers import Stage
+from flows.errors import ROOTS, RunCancelledError
 from flows.runtime import prefect_env
-from flows.runtime.lock import RunLockedError, refuse_second_run
-from flows.runtime.process import CommandFailedError
-from tasks.dvc_process import RunCancelledError, StageFailedError
+from flows.runtime.lock import check_unlocked
+from flows.runtime.prefect_internals import hide_tracebacks
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-EXPECTED = (
-    AnimeLoraError,
-    RunLockedError,
-    PreflightError,
-    StageFailedError,
-    RunCancelledError,
-    ChampionError,
-    SmokeTestError,
-    CommandFailedError,
-)
-"""What ends a run with one message instead of a traceback."""
 UI = "make ui"
 
 
@@ -49,13 +34,13 @@ def run(
     limit_minutes: Annotated[float | None, typer.Option(min=0, help="end a stage that runs longer")] = None,
 ) -> None:
     """Bring all seven stages up to date, watched by Prefect."""
-    with failing_shortly():
-        begin()
+    with errors_as_messages():
+        start_run()
         from flows.pipeline import pipeline
 
-        hide_tracebacks()
-        finish(pipeline(asked=asked, retries=retries, limit_minutes=limit_minutes, return_state=True))
-    print(results())
+        hide_tracebacks(ROOTS)
+        raise_unless_completed(pipeline(asked=asked, retries=retries, limit_minutes=limit_minutes, return_state=True))
+    print(result_locations())
 
 
 @app.command()
@@ -68,23 +53,23 @@ def retrain(
     limit_minutes: Annotated[float | None, typer.Option(min=0, help="end a stage that runs longer")] = None,
 ) -> None:
     """Train on what is new, compare with the champion, publish the better LoRA and record it in Git."""
-    with failing_shortly():
-        begin()
+    with errors_as_messages():
+        start_run()
         from flows.retrain import retrain as flow
 
-        hide_tracebacks()
+        hide_tracebacks(ROOTS)
         state = flow(reason, force, override, limit_minutes, return_state=True)
-        finish(state)
+        raise_unless_completed(state)
     print(f"\n{state.name}: {state.message}")
 
 
 @app.command()
 def rollback(reason: Annotated[str, typer.Option(help="why; it is kept in models/history.jsonl")] = "by hand") -> None:
     """Put the champion before the present one back, byte for byte; recorded and sent like a promotion."""
-    with failing_shortly():
+    with errors_as_messages():
         from flows.rollback import rollback as run
 
-        prefect_env.prepare()
+        prefect_env.set_prefect_environment()
         entry = run(reason)
     print(f"{entry.why}; sha256 {entry.adapter}")
 
@@ -101,12 +86,12 @@ def serve(
 
     The schedule outlives this process. One that was paused in the UI stays paused until it is resumed there.
     """
-    with failing_shortly():
+    with errors_as_messages():
         preflight()
         server = prefect_env.require_server()
         from flows import serve as serving
 
-        serving.checked(cron, timezone)
+        serving.check_schedule(cron, timezone)
         what = f"{serving.NAME}: {cron or 'on request'}"
         print(f"{what}; runs, and the button to start one: {server.removesuffix('/api')}", flush=True)
         serving.serve(cron, timezone)
@@ -115,49 +100,49 @@ def serve(
 @app.command("install-automations")
 def install_automations() -> None:
     """Have the server mark runs Crashed that give no sign of life; again after a change of the frequency."""
-    with failing_shortly():
+    with errors_as_messages():
         prefect_env.require_server()
-        from flows.runtime.automations import install
+        from flows.runtime import automations
 
-        print(install())
+        print(automations.install_automations())
 
 
 @contextmanager
-def failing_shortly() -> Iterator[None]:
-    """An expected failure becomes one message and exit code 1."""
+def errors_as_messages() -> Iterator[None]:
+    """An error of one of the two roots becomes one message and exit code 1."""
     try:
         yield
-    except EXPECTED as error:
+    except ROOTS as error:
         print(f"failed: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
 
 
-def finish(state: "State[Any]") -> None:
-    """Raise what ended the run, unless it ended well."""
+def raise_unless_completed(state: "State[Any]") -> None:
+    """Raise what ended the run, unless it completed."""
     if state.is_cancelled():
         raise RunCancelledError(state.message)
     state.result()
 
 
-def begin() -> None:
-    """Refuse what cannot run before a server is started, then say which server there is.
+def start_run() -> None:
+    """Check what a run needs before a server is started, then say which server there is.
 
     Raises:
         RunLockedError, PreflightError, ParamsError: nothing was started.
     """
-    refuse_second_run()
+    check_unlocked()
     preflight()
     if os.environ.get("PREFECT_API_URL"):
         prefect_env.require_server()
-    print(f"Prefect: {prefect_env.prepare()}", flush=True)
+    print(f"Prefect: {prefect_env.set_prefect_environment()}", flush=True)
 
 
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="port on the loopback address")] = prefect_env.PORT) -> None:
     """Serve Prefect's pages with this project's runs, on the loopback address only; Ctrl-C ends it."""
-    with failing_shortly():
-        prefect_env.refuse_second_server()
-    prefect_env.prepare_server()
+    with errors_as_messages():
+        prefect_env.check_no_server()
+    prefect_env.set_server_environment()
     api = f"http://{prefect_env.HOST}:{port}/api"
     os.environ["PREFECT_API_URL"] = api
     print(f"Prefect UI: http://{prefect_env.HOST}:{port}/runs  (Ctrl-C ends it)")
@@ -165,47 +150,26 @@ def ui(port: Annotated[int, typer.Option(help="port on the loopback address")] =
         f"From another machine: ssh -L {port}:{prefect_env.HOST}:{port} <this machine>, then the same address",
         flush=True,
     )
-    write_json(prefect_env.SERVER, {"api": api})
+    write_json(prefect_env.SERVER_RECORD, {"api": api})
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", prefect_env.HOST, "--port", str(port)]
     server = subprocess.Popen(command)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     try:
         raise typer.Exit(server.wait())
-    except KeyboardInterrupt:  # the terminal told the server too
+    except KeyboardInterrupt:  # the terminal sent it to the server too
         server.wait()
         raise typer.Exit(0) from None
     finally:
-        prefect_env.SERVER.unlink(missing_ok=True)
+        prefect_env.SERVER_RECORD.unlink(missing_ok=True)
 
 
-def hide_tracebacks() -> None:
-    """Keep tracebacks of expected failures out of the terminal; the UI's log still has them."""
-    from prefect.logging.handlers import PrefectConsoleHandler
-
-    handlers = [handler for name in (None, "prefect") for handler in logging.getLogger(name).handlers]
-    for formatter in {h.formatter for h in handlers if isinstance(h, PrefectConsoleHandler) and h.formatter}:
-        _soften(formatter)
-
-
-def _soften(formatter: logging.Formatter) -> None:
-    whole = formatter.format
-
-    def short(record: logging.LogRecord) -> str:
-        if record.exc_info and isinstance(record.exc_info[1], EXPECTED):
-            record = copy.copy(record)
-            record.exc_info = record.exc_text = None  # another handler may have written the text already
-        return whole(record)
-
-    formatter.format = short  # type: ignore[method-assign]
-
-
-def results(root: Path = Path()) -> str:
+def result_locations(root: Path = Path()) -> str:
     """Where the report, the LoRA files and the UI are."""
     loras = sorted((root / paths.TRAIN).glob("*.safetensors"))
-    kinds = {"pytorch_lora_weights.safetensors": "diffusers"}
+    readers = {"pytorch_lora_weights.safetensors": "diffusers"}
     lines = [
         f"report   {(root / paths.EVALUATE / 'report.html').resolve()}",
-        *(f"LoRA     {path} ({kinds.get(path.name, 'A1111, Forge, ComfyUI')})" for path in loras),
+        *(f"LoRA     {path} ({readers.get(path.name, 'A1111, Forge, ComfyUI')})" for path in loras),
         f"runs     {UI}   then http://{prefect_env.HOST}:{prefect_env.PORT}",
     ]
     return "\n".join(["", *lines])

@@ -1,37 +1,45 @@
 """The flow: seven tasks in dvc.yaml's order, called directly, stopped at the first that fails."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
-from anime_lora.data.source_diff import SourceChanges
+from anime_lora.data.source_diff import Difference
 from flows.champion.preflight import preflight
-from flows.champion.why import why
-from flows.runtime.crashed_runs import mark_orphans
+from flows.champion.triggers import changes_since_last_run
+from flows.errors import RunCancelledError, StageFailedError
+from flows.runtime.crashed_runs import mark_crashed_runs
 from flows.runtime.lock import run_lock
-from tasks.dvc_process import Need, Outcome, RunCancelledError, StageFailedError, unchanged_stages
-from tasks.evaluate import evaluate
-from tasks.ingest import ingest
-from tasks.organize import organize
-from tasks.resize import resize
-from tasks.train import train
-from tasks.validate import validate
-from tasks.validate_sample import validate_sample
+from tasks.artifacts import show_table
+from tasks.dvc_internals import Action
+from tasks.dvc_process import StageResult, unchanged_stages
+from tasks.stage_run import Mode
+from tasks.stages import evaluate, ingest, organize, resize, train, validate, validate_sample
 
 CHAIN = (ingest, validate, resize, organize, train, validate_sample, evaluate)
 """Called, not submitted: a submitted task outlives a cancelled run."""
-WORDS = {"unchanged": "cached", "restored": "cached (restored)", "executed": "executed"}
+STATES: dict[Action, str] = {"unchanged": "cached", "restored": "cached (restored)", "executed": "executed"}
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A stage in the run's table `stages`: how it ended, after how many seconds, and why where it failed."""
+
+    stage: str
+    state: str
+    seconds: float | None = None
+    reason: str = ""
 
 
 def run_name() -> str:
-    """Who asked, and what is new since the last run."""
-    return f"{flow_run.parameters.get('asked', 'by hand')}: {why()}"
+    """What started the run, and what is new since the last one."""
+    return f"{flow_run.parameters.get('asked', 'by hand')}: {changes_since_last_run()}"
 
 
 @flow(name="anime-lora", flow_run_name=run_name, persist_result=False)
@@ -48,65 +56,71 @@ def pipeline(asked: str = "by hand", retries: int = 0, limit_minutes: float | No
         StageFailedError: a stage failed; the stages after it were not started.
     """
     with run_lock():
-        mark_orphans()
+        mark_crashed_runs()
         preflight()
-        rows: list[dict[str, Any]] = []
         try:
-            run_chain(rows, retries, limit_minutes)
-        except RunCancelledError as cancelled:
-            return Cancelled(message=str(cancelled))
-        finally:
-            create_table_artifact(table=rows, key="stages", description="What each stage did")
+            run_chain(retries, limit_minutes)
+        except RunCancelledError as error:
+            return Cancelled(message=str(error))
     return None
 
 
-def unseen(difference: SourceChanges) -> set[str]:
-    """Ingest when a source that is a URL has changed: it is no dep, so DVC would find ingest up to date."""
-    changed = (*difference.added, *difference.removed, *difference.changed)
-    return {"ingest"} if any("://" in file.source for file in changed) else set()
-
-
 def run_chain(
-    rows: list[dict[str, Any]], retries: int, limit_minutes: float | None, forced: Collection[str] = ()
+    retries: int, limit_minutes: float | None, forced: Collection[str] = (), chain: Sequence[Any] = CHAIN
 ) -> None:
-    """Call the tasks one after the other; `rows` gets one line per stage, also of those that were not reached.
+    """Call the tasks one after the other; table `stages` gets a row for each, also for those that were not reached.
 
-    The stages named `forced` run even when nothing they read has changed; `limit_minutes` is for each stage.
+    Args:
+        retries: further attempts of a failed stage.
+        limit_minutes: for each stage; 0 or None: no limit.
+        forced: names of stages that run even when nothing they read has changed.
+        chain: the tasks, in order.
 
     Raises:
         StageFailedError, RunCancelledError: the stages after that one were not started.
     """
-    try:
-        _call(rows, retries, limit_minutes, forced)
-    finally:
-        rows += [_row(stage.name, "not run", None) for stage in CHAIN[len(rows) :]]
-
-
-def _call(rows: list[dict[str, Any]], retries: int, limit_minutes: float | None, forced: Collection[str]) -> None:
-    before: list[State[Outcome]] = []
-    limit = 60 * limit_minutes if limit_minutes else None
+    rows: list[StageRow] = []
+    timeout = 60 * limit_minutes if limit_minutes else None
+    before: list[State[StageResult]] = []
     unchanged = set(unchanged_stages())
-    for stage in CHAIN:
-        need: Need = "force" if stage.name in forced else "none" if stage.name in unchanged else "ask"
-        start = time.monotonic()
-        try:
-            state = stage.with_options(retries=retries)(limit, need, wait_for=before)
-        except StageFailedError as error:
-            rows.append(_row(stage.name, "failed", start, str(error)))
-            raise StageFailedError(f"{stage.name}: {error}") from None
-        except BaseException:  # such as Prefect's runner, which ends a run that was cancelled
-            rows.append(_row(stage.name, "interrupted", start))
-            raise
-        if state.is_cancelled():
-            rows.append(_row(stage.name, "cancelled", start))
-            raise RunCancelledError(state.message)
-        outcome: Outcome = state.result()
-        rows.append({**_row(stage.name, WORDS[outcome.how], start), "seconds": outcome.seconds})
-        before = [state]
-        if outcome.how != "unchanged":
-            unchanged = set()
+    try:
+        for stage in chain:
+            mode: Mode = "force" if stage.name in forced else "skip" if stage.name in unchanged else "auto"
+            state = _call(stage.with_options(retries=retries), timeout, mode, before, rows)
+            result: StageResult = state.result()
+            rows.append(StageRow(stage.name, STATES[result.action], result.seconds))
+            before = [state]
+            if result.action != "unchanged":
+                unchanged = set()
+    finally:
+        rows += [StageRow(stage.name, "not run") for stage in chain[len(rows) :]]
+        show_table([asdict(row) for row in rows], "stages", "What each stage did")
 
 
-def _row(stage: str, state: str, start: float | None, reason: str = "") -> dict[str, Any]:
-    seconds = None if start is None else round(time.monotonic() - start, 1)
-    return {"stage": stage, "state": state, "seconds": seconds, "reason": reason}
+def _call(
+    stage: Any, timeout: float | None, mode: Mode, before: list[State[StageResult]], rows: list[StageRow]
+) -> State[StageResult]:
+    """The task's state once it ended well; a row for a stage that did not."""
+    start = time.monotonic()
+
+    def add_row(state: str, reason: str = "") -> None:
+        rows.append(StageRow(stage.name, state, round(time.monotonic() - start, 1), reason))
+
+    try:
+        state: State[StageResult] = stage(timeout, mode, wait_for=before)
+    except StageFailedError as error:
+        add_row("failed", str(error))
+        raise StageFailedError(f"{stage.name}: {error}") from None
+    except BaseException:  # such as Prefect's runner, which ends a run that was cancelled
+        add_row("interrupted")
+        raise
+    if state.is_cancelled():
+        add_row("cancelled")
+        raise RunCancelledError(state.message)
+    return state
+
+
+def stages_to_force(difference: Difference) -> set[str]:
+    """Ingest when a source that is a URL has changed: it is no dep, so DVC would call ingest unchanged."""
+    changed = (*difference.added, *difference.removed, *difference.changed)
+    return {"ingest"} if any("://" in row["source"] for row in changed) else set()

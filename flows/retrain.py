@@ -1,10 +1,9 @@
 """The nightly flow: new images become a challenger, and the better of two LoRAs is the champion."""
 
-from typing import Any
+from dataclasses import replace
 from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
@@ -13,24 +12,23 @@ from prefect.states import Cancelled, Completed
 
 from anime_lora.config import paths
 from anime_lora.config.load import load_params
-from flows.champion import record, triggers
-from flows.champion.compare import Verdict, judge
-from flows.champion.preflight import committable, equipped, preflight, ready
+from flows.champion import record
+from flows.champion.compare import compare_with_champion
+from flows.champion.preflight import check_changes_and_disk, check_git, check_remote_and_gpu, preflight
 from flows.champion.promote import promote
-from flows.champion.store import SmokeTestError
-from flows.champion.triggers import Stage
-from flows.pipeline import run_chain, unseen
-from flows.runtime import notify
-from flows.runtime.crashed_runs import mark_orphans
+from flows.champion.triggers import Stage, Work, find_work
+from flows.champion.undo import discard_undecided_override, undo_on_failure
+from flows.errors import CommandFailedError, RunCancelledError, SmokeTestError
+from flows.pipeline import run_chain, stages_to_force
+from flows.runtime.crashed_runs import mark_crashed_runs
 from flows.runtime.lock import run_lock
-from flows.runtime.overrides import overridden, pending
-from flows.runtime.process import CommandFailedError
+from flows.runtime.notify import notify, notify_failure
+from flows.runtime.overrides import override_params
 from tasks.artifacts import show_table
-from tasks.dvc_process import RunCancelledError
 
 
 def run_name() -> str:
-    """What asked for the run; what it found to do follows when it is known."""
+    """What started the run; what is new follows when it is known."""
     return str(flow_run.parameters.get("reason", "by hand"))
 
 
@@ -38,8 +36,8 @@ def run_name() -> str:
     name="retrain",
     flow_run_name=run_name,
     persist_result=False,
-    on_failure=[notify.failed],
-    on_crashed=[notify.failed],
+    on_failure=[notify_failure],
+    on_crashed=[notify_failure],
 )
 def retrain(
     reason: str = "by hand",
@@ -65,70 +63,68 @@ def retrain(
         CommandFailedError: DVC or Git refused to record or to send the result.
     """
     with run_lock():
-        mark_orphans()
-        committable()
-        unsent = record.settle()
+        mark_crashed_runs()
+        check_git()
+        unsent = record.settle_earlier_runs()
         preflight()
-        ready(load_params(paths.PARAMS), record.OURS)
+        check_changes_and_disk(load_params(paths.PARAMS), record.COMMITTED)
         changes = list(overrides or [])
-        with overridden(changes):
+        with override_params(changes):
             if changes:
                 preflight()  # they may name other sources
-            work = triggers.look(force, changes)
+            work = find_work(force, changes)
             get_run_logger().info(work.why)
-            _rename(f"{reason}: {work.why}")
-            if not work.due and unsent:
-                raise CommandFailedError(f"{work.why}, but what earlier runs decided is not sent: {unsent}")
+            _rename_run(f"{reason}: {work.why}")
             if not work.due:
-                return Completed(name="Skipped", message=work.why)
+                return skip(work, unsent)
             try:
-                return _night(reason, force, changes, limit_minutes, work)
-            except RunCancelledError as cancelled:
-                return Cancelled(message=str(cancelled))
-            finally:
-                if pending():
-                    record.abandon()
+                with discard_undecided_override():
+                    return _train_and_decide(reason, force, changes, limit_minutes, work)
+            except RunCancelledError as error:
+                return Cancelled(message=str(error))
 
 
-def _night(
-    reason: str, force: Stage | None, changes: list[str], limit: float | None, work: triggers.Work
+def skip(work: Work, unsent: str | None) -> State[None]:
+    """The state Skipped of a run without work.
+
+    Args:
+        work: why there is none.
+        unsent: why what earlier runs decided cannot be sent; None: all is sent.
+
+    Raises:
+        CommandFailedError: something is not sent, which a run that ends well every morning would hide.
+    """
+    if unsent:
+        raise CommandFailedError(f"{work.why}, but what earlier runs decided is not sent: {unsent}")
+    return Completed(name="Skipped", message=work.why)
+
+
+def _train_and_decide(
+    reason: str, force: Stage | None, changes: list[str], limit_minutes: float | None, work: Work
 ) -> State[None]:
     if work.difference.summary():
         show_table(work.difference.table(), "source-changes", f"What changed in the sources: {work.why}")
-    equipped(load_params(paths.PARAMS))
-    _stages({*([force] if force else []), *unseen(work.difference)}, limit)
-    return _conclude(reason, work, changes)
-
-
-def _rename(name: str) -> None:
-    with get_client(sync_client=True) as client:
-        client.update_flow_run(UUID(flow_run.get_id()), name=name)
-
-
-def _stages(forced: set[str], limit_minutes: float | None) -> None:
-    rows: list[dict[str, Any]] = []
-    try:
-        run_chain(rows, 0, limit_minutes, forced)
-    finally:
-        create_table_artifact(table=rows, key="stages", description="What each stage did")
-
-
-def _conclude(reason: str, work: triggers.Work, overrides: list[str]) -> State[None]:
-    """Judge, promote or not, record, send, tell."""
-    verdict = judge()
-    broken: SmokeTestError | None = None
-    with record.undone():
+    check_remote_and_gpu(load_params(paths.PARAMS))
+    run_chain(0, limit_minutes, {*([force] if force else []), *stages_to_force(work.difference)})
+    verdict = compare_with_champion()
+    failed: SmokeTestError | None = None
+    with undo_on_failure():
         if verdict.promoted:
             try:
                 promote()
             except SmokeTestError as error:
-                broken, verdict = error, Verdict(False, f"the champion stays: {error}", verdict.tests, verdict.adapter)
-        entry = record.conclude(verdict, reason, work, overrides)
+                failed, verdict = error, replace(verdict, promoted=False, reason=f"the champion stays: {error}")
+        entry = record.record_decision(verdict, reason, work, changes)
     try:
         record.deliver(entry)
     finally:
-        record.show(entry)
-    if broken is not None:
-        raise broken
-    notify.notify(entry.outcome, f"{entry.why}. {entry.reason}")
+        record.show_decision(entry)
+    if failed is not None:
+        raise failed
+    notify(entry.outcome, f"{entry.why}. {entry.reason}")
     return Completed(name=entry.outcome.capitalize(), message=entry.reason)
+
+
+def _rename_run(name: str) -> None:
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(flow_run.get_id()), name=name)

@@ -4,61 +4,68 @@ import logging
 from dataclasses import replace
 
 from anime_lora.files import sha256_file
-from flows.champion import history, record, store, versions
-from flows.champion.preflight import PreflightError, committable
-from flows.champion.store import ChampionError
-from flows.runtime import notify
+from flows.champion import record, store
+from flows.champion.history import HistoryEntry, append_entry, now, read_history, standing_promotions
+from flows.champion.preflight import check_git
+from flows.champion.undo import MODELS, undo_on_failure
+from flows.champion.versions import Version
+from flows.errors import ChampionError, CommandFailedError, PreflightError
+from flows.runtime.git import git
 from flows.runtime.lock import run_lock
-from flows.runtime.process import CommandFailedError, git
+from flows.runtime.notify import notify
 
 log = logging.getLogger("prefect.rollback")
 
 
-def rollback(reason: str) -> history.Entry:
+def rollback(reason: str) -> HistoryEntry:
     """Make the previous champion the champion again; commit, tag and push as a retraining does.
 
     Raises:
         RunLockedError: a run works in this folder.
-        PreflightError: Git cannot commit here, or others pushed while commits of this folder waited.
+        PreflightError: Git cannot commit here, or others pushed while commits of this folder were not.
         ChampionError: there is no earlier champion, or its files are not what its record says.
         CommandFailedError: DVC or Git refuses.
     """
     with run_lock():
-        committable()
-        record.settle()
-        standing = history.line_of_champions(history.read())
+        check_git()
+        record.settle_earlier_runs()
+        standing = standing_promotions(read_history())
         if len(standing) < 2:
             raise ChampionError(
                 f"there is no champion before {standing[0].version if standing else 'the first'}: nothing to go back to"
             )
-        gone, back = standing[-1], standing[-2]
-        pointer = git("show", f"{versions.tag(str(back.version))}:{store.POINTER}")
-        with record.undone():
-            bring_back(pointer, back)
-            why = f"{gone.version} goes, {back.version} is back"
+        current, previous = standing[-1], standing[-2]
+        with undo_on_failure():
+            checkout_previous(previous)
+            why = f"{current.version} goes, {previous.version} is back"
             entry = replace(
-                back, at=history.now(), outcome="rolled back", reason=reason, asked="by hand", why=why, tests=[]
+                previous, at=now(), outcome="rolled back", reason=reason, asked="by hand", why=why, tests=()
             )
-            history.append(entry)
+            append_entry(entry)
             try:
-                record.send_data()
-            except (PreflightError, CommandFailedError) as error:  # its data was sent when it was promoted
+                record.push_data()
+            except (PreflightError, CommandFailedError) as error:  # its data was pushed when it was promoted
                 log.warning("going on, the next run that decides sends what DVC's remote lacks: %s", error)
-            record.commit(entry, record.MODELS, f"Roll back to {back.version}: {reason}")
+            record.commit(entry, MODELS, f"Roll back to {previous.version}: {reason}")
         try:
             record.deliver(entry)
         finally:
-            notify.notify(entry.outcome, f"{why}: {reason}")
+            notify(entry.outcome, f"{why}: {reason}")
     return entry
 
 
-def bring_back(pointer: str, back: history.Entry) -> None:
-    """Check the previous champion out of DVC and compare its bytes with the history's."""
-    store.POINTER.write_text(pointer, encoding="utf-8")
-    store.bring()
-    found = sha256_file(store.FOLDER / store.ADAPTER)
-    if found != back.adapter:
+def checkout_previous(previous: HistoryEntry) -> None:
+    """Check the previous champion out of DVC and compare its bytes with the history's.
+
+    Raises:
+        ChampionError: they differ, or are nowhere.
+    """
+    tag = Version(str(previous.version), previous.reason).tag
+    store.POINTER.write_text(git("show", f"{tag}:{store.POINTER}"), encoding="utf-8")
+    store.checkout()
+    sha256 = sha256_file(store.FOLDER / store.ADAPTER)
+    if sha256 != previous.adapter:
         raise ChampionError(
-            f"the files of {back.version} hold another LoRA (sha256 {found[:12]}) than its record says "
-            f"({back.adapter[:12]}): the champion stays as it is"
+            f"the files of {previous.version} hold another LoRA (sha256 {sha256[:12]}) than its record says "
+            f"({previous.adapter[:12]}): the champion stays as it is"
         )

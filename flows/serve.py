@@ -12,11 +12,11 @@ from prefect.schedules import Cron, Schedule
 from pydantic import ValidationError
 from tzlocal import get_localzone_name
 
-from flows.champion.preflight import PreflightError
+from flows.errors import PreflightError, RunLockedError
 from flows.retrain import retrain
-from flows.runtime import automations
-from flows.runtime.crashed_runs import mark_orphans
-from flows.runtime.lock import RunLockedError, run_lock
+from flows.runtime.automations import install_automations
+from flows.runtime.crashed_runs import mark_crashed_runs
+from flows.runtime.lock import run_lock
 
 NAME = "nightly"
 
@@ -33,15 +33,15 @@ def serve(cron: str | None, timezone: str | None, limit: int = 1) -> None:
         timezone: of `cron`, such as Europe/Berlin; None: this machine's.
         limit: runs at once. More than one in one folder are refused by the run lock.
     """
-    automations.install()
+    install_automations()
     with suppress(RunLockedError), run_lock():  # locked: the run there is alive
-        for name in mark_orphans():
+        for name in mark_crashed_runs():
             print(f"marked Crashed, its process is gone: {name}", file=sys.stderr)
-    known = registered()
+    known = read_deployment()
     paused = known is not None and known.paused
     active = known is None or all(schedule.active for schedule in known.schedules)
     if known and not cron:
-        forget_schedules(known)
+        delete_schedules(known)
     if cron and (paused or not active):
         print("paused in the UI: nothing starts by the schedule until it is resumed there", file=sys.stderr)
     retrain.serve(
@@ -55,8 +55,8 @@ def serve(cron: str | None, timezone: str | None, limit: int = 1) -> None:
     )
 
 
-def checked(cron: str | None, timezone: str | None) -> None:
-    """Refuse a schedule that Prefect cannot read.
+def check_schedule(cron: str | None, timezone: str | None) -> None:
+    """Check that Prefect can read the schedule.
 
     Raises:
         PreflightError: it names which of the two is wrong.
@@ -65,19 +65,19 @@ def checked(cron: str | None, timezone: str | None) -> None:
         try:
             CronSchedule(cron=cron, timezone=timezone)
         except ValidationError as error:
-            words = "; ".join(str(fault["msg"]).removeprefix("Value error, ") for fault in error.errors())
-            raise PreflightError(f'{words}: write for example --cron "0 3 * * *" --timezone Europe/Berlin') from None
+            reasons = "; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
+            raise PreflightError(f'{reasons}: write for example --cron "0 3 * * *" --timezone Europe/Berlin') from None
 
 
-def registered() -> DeploymentResponse | None:
+def read_deployment() -> DeploymentResponse | None:
     """The deployment as an earlier `serve` and people in the UI left it on the server."""
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
         return client.read_deployment_by_name(f"{retrain.name}/{NAME}")
     return None
 
 
-def forget_schedules(deployment: DeploymentResponse) -> None:
-    """Take every schedule off it, which Prefect leaves as they are when it is given none."""
+def delete_schedules(deployment: DeploymentResponse) -> None:
+    """Delete every schedule of the deployment: Prefect leaves them as they are when it is given none."""
     with get_client(sync_client=True) as client:
         for schedule in deployment.schedules:
             client.delete_deployment_schedule(deployment.id, schedule.id)

@@ -1,8 +1,9 @@
-"""What a run shows people: images small enough for the UI, tables, Markdown."""
+"""What a run shows in Prefect's pages: images small enough for them, and tables."""
 
 import base64
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,23 @@ MAX_BYTES = 300_000
 """An image artifact's size: 3 MB took the UI half a second each, and lists show many."""
 MAX_ROWS = 200
 SHRINK = 0.8
-TILE, ACROSS = 128, 8
+TILE, COLUMNS = 128, 8
 
 
 def show_image(path: Path, key: str, description: str) -> None:
-    """An image artifact of the image, as a `data:` URI of at most `MAX_BYTES`; nothing where there is no file."""
+    """An image artifact of the file, as a `data:` URI of at most `MAX_BYTES`; nothing where there is no file."""
     if path.is_file():
-        _image_artifact(*small(path), key, description)
+        _image_artifact(*encode_small(path), key, description)
 
 
 def show_images(files: list[Path], key: str, description: str) -> None:
-    """One image artifact with all the images, `TILE` pixels each, in rows of `ACROSS`."""
-    rows = -(-len(files) // ACROSS)
-    sheet = Image.new("RGB", (min(len(files), ACROSS) * TILE, rows * TILE), "white")
+    """One image artifact with all the images, `TILE` pixels each, in rows of `COLUMNS`."""
+    rows = -(-len(files) // COLUMNS)
+    sheet = Image.new("RGB", (min(len(files), COLUMNS) * TILE, rows * TILE), "white")
     for i, file in enumerate(files):
         tile = read_rgb(file).resize((TILE, TILE), Image.Resampling.LANCZOS)
-        sheet.paste(tile, (i % ACROSS * TILE, i // ACROSS * TILE))
-    _image_artifact(shrunk(sheet), "webp", key, description)
+        sheet.paste(tile, (i % COLUMNS * TILE, i // COLUMNS * TILE))
+    _image_artifact(shrink_to_webp(sheet), "webp", key, description)
 
 
 def _image_artifact(content: bytes, kind: str, key: str, description: str) -> None:
@@ -39,15 +40,15 @@ def _image_artifact(content: bytes, kind: str, key: str, description: str) -> No
     create_image_artifact(image_url=uri, key=key, description=description)
 
 
-def small(path: Path) -> tuple[bytes, str]:
-    """The image's bytes and format, made smaller until they fit `MAX_BYTES`."""
+def encode_small(path: Path) -> tuple[bytes, str]:
+    """The image's bytes and format, with fewer pixels where that is needed for `MAX_BYTES`."""
     kind = path.suffix.lstrip(".").replace("jpg", "jpeg")
     if kind in {"webp", "jpeg", "png"} and path.stat().st_size <= MAX_BYTES:
         return path.read_bytes(), kind
-    return shrunk(read_rgb(path)), "webp"
+    return shrink_to_webp(read_rgb(path)), "webp"
 
 
-def shrunk(image: Image.Image) -> bytes:
+def shrink_to_webp(image: Image.Image) -> bytes:
     """WebP of at most `MAX_BYTES`, with fewer pixels where needed."""
     while len(content := _webp(image)) > MAX_BYTES:
         image = image.resize((int(image.width * SHRINK), int(image.height * SHRINK)), Image.Resampling.LANCZOS)
@@ -60,10 +61,11 @@ def _webp(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def show_table(rows: list[dict[str, Any]], key: str, description: str) -> None:
+def show_table(rows: Sequence[Mapping[str, object]], key: str, description: str) -> None:
     """A table artifact of the first `MAX_ROWS` rows; says when there are more."""
     more = f" (the first {MAX_ROWS} of {len(rows)})" if len(rows) > MAX_ROWS else ""
-    create_table_artifact(table=rows[:MAX_ROWS], key=key, description=description + more)
+    table = [dict(row) for row in rows[:MAX_ROWS]]
+    create_table_artifact(table=table, key=key, description=description + more)
 
 
 def read_json(path: Path) -> Any:

@@ -1,11 +1,11 @@
-"""A stage inside a Prefect task: its lines in the run's log, its progress as an artifact, its outcome as a state."""
+"""A stage inside a Prefect task: its lines in the run's log, its progress as an artifact, its result as a state."""
 
 import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from httpx import HTTPError
@@ -18,15 +18,19 @@ from prefect.settings import temporary_settings
 from prefect.states import Cancelled, Completed
 
 from anime_lora.config import paths
-from tasks.cancel import Cancel
-from tasks.dvc_process import SKIPPED, Need, Outcome, RunCancelledError, bring_up_to_date
+from tasks.cancel import CancelWatch
+from tasks.dvc_internals import UNCHANGED
+from tasks.dvc_process import StageResult, bring_up_to_date
+from tasks.errors import RunCancelledError
 
-EVERY = 3.0
-"""Seconds between two looks at a stage's progress."""
+INTERVAL = 3.0
+"""Seconds between two looks at a stage's progress file."""
 COUNTS = {"stage", "description", "done", "total", "seconds", "eta_seconds"}
 """Keys of a progress file that are not values of the work itself."""
 
-Body = Callable[[float | None, Need], State[Outcome]]
+Mode = Literal["auto", "skip", "force"]
+"""Whether a stage runs: DVC decides, it is known to be unchanged, or it runs in any case."""
+Body = Callable[[float | None, Mode], State[StageResult]]
 
 
 def stage_task(name: str) -> Callable[[Body], Any]:
@@ -34,85 +38,81 @@ def stage_task(name: str) -> Callable[[Body], Any]:
 
     Prefect's own cache does not look at files, DVC's does; stages are deterministic, so by default no retry.
     """
-    made: Callable[[Body], Any] = task(
+    decorator: Callable[[Body], Any] = task(
         name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False, retries=0
     )
-    return made
+    return decorator
 
 
-class Watcher:
-    """Keeps one progress artifact at what `.cache/progress/<stage>.json` says; call it as often as you like.
+class ProgressWatch:
+    """Keeps one progress artifact at what `.cache/progress/<stage>.json` says; to be called often.
 
-    `key` names the artifact where it is not the stage's own.
-
-    A server that is away is not waited for, and not the stage's fault: the next look shows what this one did not.
+    `key` names the artifact where it is not the stage's own. A server that is away is not waited for and does not
+    fail the stage: the next call shows what this one did not.
     """
 
     def __init__(self, stage: str, key: str | None = None) -> None:
         self.path, self.key = Path(paths.PROGRESS) / f"{stage}.json", f"progress-{key or stage}"
         self._artifact: UUID | None = None
-        self._next, self._seen = 0.0, ""
+        self._next, self._text = 0.0, ""
         self.path.unlink(missing_ok=True)
 
     def __call__(self, last: bool = False) -> None:
-        """Look, unless the last look was just now; `last` looks anyway."""
+        """Read the file, unless that was done less than `INTERVAL` ago; `last` reads it in any case."""
         now = time.monotonic()
         if now < self._next and not last:
             return
-        self._next = now + EVERY
+        self._next = now + INTERVAL
         try:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return
-        if text != self._seen:
+        if text != self._text:
             with suppress(HTTPError), temporary_settings({"client.max_retries": 0}):
                 self._show(json.loads(text))
-                self._seen = text
+                self._text = text
 
-    def _show(self, seen: dict[str, Any]) -> None:
-        percent, words = 100.0 * seen["done"] / max(seen["total"], 1), described(seen)
+    def _show(self, progress: dict[str, Any]) -> None:
+        percent, text = 100.0 * progress["done"] / max(progress["total"], 1), progress_text(progress)
         if self._artifact is None:
-            made = create_progress_artifact(percent, key=self.key, description=words)
-            self._artifact = cast(UUID, made)
+            artifact = create_progress_artifact(percent, key=self.key, description=text)
+            self._artifact = cast(UUID, artifact)
         else:
-            update_progress_artifact(self._artifact, progress=percent, description=words)
+            update_progress_artifact(self._artifact, progress=percent, description=text)
 
 
-def described(seen: dict[str, Any]) -> str:
+def progress_text(progress: dict[str, Any]) -> str:
     """One sentence for a progress file, such as `training: 120/300, about 60 s left, loss 0.1`."""
-    values = "".join(f", {key} {value}" for key, value in seen.items() if key not in COUNTS)
-    known = seen["done"] < seen["total"] and seen["eta_seconds"] > 0  # 0 before the first step of this process
-    left = f", about {seen['eta_seconds']:.0f} s left" if known else ""
-    return f"{seen['description']}: {seen['done']}/{seen['total']}{left}{values}"
+    values = "".join(f", {key} {value}" for key, value in progress.items() if key not in COUNTS)
+    known = progress["done"] < progress["total"] and progress["eta_seconds"] > 0  # 0 before the first step
+    left = f", about {progress['eta_seconds']:.0f} s left" if known else ""
+    return f"{progress['description']}: {progress['done']}/{progress['total']}{left}{values}"
 
 
-def run_stage(stage: str, limit: float | None, need: Need, show: Callable[[], None]) -> State[Outcome]:
-    """Bring `stage` up to date, then `show` its results; Cached when DVC ran nothing, else Completed.
+def run_stage(stage: str, timeout: float | None, mode: Mode, show_results: Callable[[], None]) -> State[StageResult]:
+    """Bring `stage` up to date, then `show_results`; Cached when DVC ran nothing, else Completed.
 
-    A cached stage shows them too: after a night that failed, the page of the one that concludes is whole.
+    A cached stage shows its results too: after a night that failed, the page of the night that concludes is whole.
     Cancelled when somebody cancels the run meanwhile; that is no failure, so it is not tried again.
 
-    `need` says what is known: nothing, so DVC is asked; that DVC has just found it unchanged and nothing ran since; or
-    that it shall run in any case.
-
     Raises:
-        StageFailedError: the stage failed or ran past `limit` seconds; Prefect shows its message in the Failed state.
+        StageFailedError: the stage failed or ran past `timeout` seconds; Prefect shows the message in the Failed state.
     """
     logger = get_run_logger()
-    if need == "none":
-        logger.info(SKIPPED.format(stage))
-        outcome = Outcome(stage, "unchanged", 0.0)
+    if mode == "skip":
+        logger.info(UNCHANGED.format(stage))
+        result = StageResult(stage, "unchanged", 0.0)
     else:
-        watcher = Watcher(stage)
+        progress = ProgressWatch(stage)
         try:
-            with Cancel(watcher) as ticked:
-                outcome = bring_up_to_date(stage, logger.info, ticked, limit, forced=need == "force")
-        except RunCancelledError as cancelled:
-            return Cancelled(message=f"{stage}: {cancelled}")
-        watcher(last=True)
-    show()
-    if outcome.how == "unchanged":
-        return Completed(name="Cached", message=f"{stage}: nothing it reads has changed", data=outcome)
-    if outcome.how == "restored":
-        return Completed(name="Cached", message=f"{stage}: outputs restored from DVC's cache", data=outcome)
-    return Completed(message=f"{stage}: done in {outcome.seconds:.0f} s", data=outcome)
+            with CancelWatch(progress) as check_cancelled:
+                result = bring_up_to_date(stage, logger.info, check_cancelled, timeout, forced=mode == "force")
+        except RunCancelledError as error:
+            return Cancelled(message=f"{stage}: {error}")
+        progress(last=True)
+    show_results()
+    if result.action == "unchanged":
+        return Completed(name="Cached", message=f"{stage}: nothing it reads has changed", data=result)
+    if result.action == "restored":
+        return Completed(name="Cached", message=f"{stage}: outputs restored from DVC's cache", data=result)
+    return Completed(message=f"{stage}: done in {result.seconds:.0f} s", data=result)

@@ -1,9 +1,8 @@
-"""Challenger against champion: both measured on tonight's suite and held-out images, then decided by the library."""
+"""Challenger against champion: both measured on this run's suite and held-out images, then decided by the library."""
 
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -12,54 +11,57 @@ from prefect.logging import get_run_logger
 from anime_lora.config import paths
 from anime_lora.config.load import load_params
 from flows.champion import store
-from tasks.cancel import Cancel
-from tasks.dvc_process import listened
-from tasks.stage_run import Watcher
+from flows.champion.history import PromotionTest
+from tasks.cancel import CancelWatch
+from tasks.process_group import stream_command
+from tasks.stage_run import ProgressWatch
 
-AGAIN = paths.CACHE / "champion"
+CHAMPION_WORK = paths.CACHE / "champion"
 """Images and scores of the champion on the present suite: work, not a result."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the challenger wins, why, each test behind it, and the challenger's sha256."""
+    """Whether the challenger becomes champion, why, every test behind it, and the challenger's sha256."""
 
     promoted: bool
     reason: str
-    tests: list[dict[str, Any]] = field(default_factory=list)
-    adapter: str = ""
+    tests: tuple[PromotionTest, ...]
+    adapter: str
 
 
-def judge() -> Verdict:
+def compare_with_champion() -> Verdict:
     """Decide between the LoRA just evaluated and the champion.
 
     Raises:
-        ChampionError, StageFailedError: the champion cannot be found or measured.
+        ChampionError, StageFailedError: the champion cannot be read or measured.
     """
-    from anime_lora.evaluation.promotion import decide  # comes with torch: a night that is skipped does without
+    from anime_lora.evaluation.promotion import decide  # loads torch, which a run without work does not need
 
-    settings, challenger, reigning = load_params(paths.PARAMS).evaluate, store.candidate(), store.present()
-    if challenger == reigning:
-        return Verdict(False, "the champion stays: training gave the same file again", [], challenger)
-    against = None if reigning is None else store.scores(measure_champion())
-    decision = decide(store.scores(), against, settings)
-    return Verdict(decision.promoted, decision.reason, [asdict(test) for test in decision.tests], challenger)
+    settings = load_params(paths.PARAMS).evaluate
+    challenger, champion = store.trained_sha256(), store.champion_sha256()
+    if challenger == champion:
+        return Verdict(False, "the champion stays: training gave the same file again", (), challenger)
+    scores = None if champion is None else store.read_scores(measure_champion())
+    decision = decide(store.read_scores(), scores, settings)
+    tests = tuple(PromotionTest(**asdict(test)) for test in decision.tests)
+    return Verdict(decision.promoted, decision.reason, tests, challenger)
 
 
 @task(name="measure-champion", task_run_name="measure-champion", cache_policy=NO_CACHE, persist_result=False)
 def measure_champion() -> Path:
-    """Measure the champion anew: its old numbers belong to another suite or other held-out images.
+    """Measure the champion anew; returns its scores' file. Its old numbers are of another suite or held-out set.
 
     Progress is shown of both parts, generating and encoding.
     """
-    command = [sys.executable, "-m", "anime_lora", "rematch", str(store.FOLDER), str(AGAIN)]
-    watchers = [Watcher(stage, f"champion-{stage}") for stage in ("validate-sample", "evaluate")]
+    command = [sys.executable, "-m", "anime_lora", "rematch", str(store.FOLDER), str(CHAMPION_WORK)]
+    watches = [ProgressWatch(stage, f"champion-{stage}") for stage in ("validate-sample", "evaluate")]
 
-    def look(last: bool = False) -> None:
-        for watcher in watchers:
-            watcher(last)
+    def show_progress(last: bool = False) -> None:
+        for watch in watches:
+            watch(last)
 
-    with Cancel(look) as ticked:
-        listened("measuring the champion", command, get_run_logger().info, ticked)
-    look(last=True)
-    return AGAIN / "evaluate" / "scores.json"
+    with CancelWatch(show_progress) as check_cancelled:
+        stream_command("measuring the champion", command, get_run_logger().info, check_cancelled)
+    show_progress(last=True)
+    return CHAMPION_WORK / "evaluate" / "scores.json"

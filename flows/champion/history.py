@@ -1,6 +1,6 @@
 """What became of every retraining: one JSON line each in `models/history.jsonl`, in Git."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,21 +12,44 @@ Outcome = Literal["promoted", "rejected", "rolled back"]
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One retraining or rollback.
+class PromotionTest:
+    """One condition of promotion and how it came out; as `anime_lora.evaluation.promotion`, which loads torch."""
 
-    `version` is the champion's after it (None: there is none), `adapter` the sha256 of the LoRA it was about.
-    """
+    kind: str
+    name: str
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One retraining or rollback: a line of the file, whose keys are the fields."""
 
     at: str
+    """When it ended, UTC, ISO 8601."""
     outcome: Outcome
     reason: str
+    """Of the decision."""
     asked: str
+    """What started the run."""
     why: str
+    """What was new."""
     version: str | None
+    """The champion's after it; None: there is none."""
     adapter: str
-    overrides: list[str] = field(default_factory=list)
-    tests: list[dict[str, Any]] = field(default_factory=list)
+    """sha256 of the LoRA that it was about."""
+    overrides: tuple[str, ...] = ()
+    tests: tuple[PromotionTest, ...] = ()
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "HistoryEntry":
+        """From one line of the file."""
+        tests = tuple(PromotionTest(**test) for test in row.get("tests", ()))
+        return cls(**{**row, "overrides": tuple(row.get("overrides", ())), "tests": tests})
+
+    def to_json(self) -> dict[str, Any]:
+        """The values of one line of the file."""
+        return asdict(self)
 
 
 def now() -> str:
@@ -34,19 +57,19 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def read(path: Path = HISTORY) -> list[Entry]:
+def read_history(path: Path = HISTORY) -> list[HistoryEntry]:
     """Every entry, the oldest first; none where there is no file."""
-    return [Entry(**row) for row in read_jsonl(path)] if path.is_file() else []
+    return [HistoryEntry.from_json(row) for row in read_jsonl(path)] if path.is_file() else []
 
 
-def append(entry: Entry, path: Path = HISTORY) -> None:
+def append_entry(entry: HistoryEntry, path: Path = HISTORY) -> None:
     """Write one more line."""
-    write_jsonl(path, [asdict(each) for each in (*read(path), entry)])
+    write_jsonl(path, [each.to_json() for each in (*read_history(path), entry)])
 
 
-def line_of_champions(entries: list[Entry]) -> list[Entry]:
+def standing_promotions(entries: list[HistoryEntry]) -> list[HistoryEntry]:
     """The promotions that stand, the present champion last: a rollback takes the last one away."""
-    standing: list[Entry] = []
+    standing: list[HistoryEntry] = []
     for entry in entries:
         if entry.outcome == "promoted":
             standing.append(entry)
@@ -55,12 +78,12 @@ def line_of_champions(entries: list[Entry]) -> list[Entry]:
     return standing
 
 
-def next_version(entries: list[Entry]) -> str:
+def next_version(entries: list[HistoryEntry]) -> str:
     """Promotions are counted, also those rolled back: no version is given twice."""
     return f"v{1 + sum(entry.outcome == 'promoted' for entry in entries)}.0.0"
 
 
-def days_since_training(entries: list[Entry]) -> float | None:
+def days_since_training(entries: list[HistoryEntry]) -> float | None:
     """Days since the last retraining ended, whatever came of it; None without one."""
     ends = [datetime.fromisoformat(entry.at) for entry in entries if entry.outcome != "rolled back"]
     return (datetime.now(UTC) - ends[-1]).total_seconds() / 86400 if ends else None

@@ -8,9 +8,9 @@ from prefect.logging import get_run_logger
 from prefect.transactions import Transaction, transaction
 
 from flows.champion import store
-from flows.champion.store import SmokeTestError
-from tasks.cancel import Cancel
-from tasks.dvc_process import StageFailedError, listened
+from flows.errors import SmokeTestError, StageFailedError
+from tasks.cancel import CancelWatch
+from tasks.process_group import stream_command
 
 
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
@@ -34,14 +34,14 @@ def smoke_test() -> None:
     """
     command = [sys.executable, "-m", "anime_lora", "check-adapter", str(store.FOLDER / store.ADAPTER)]
     try:
-        with Cancel() as ticked:
-            listened("the smoke test", command, get_run_logger().info, ticked)
+        with CancelWatch() as check_cancelled:
+            stream_command("the smoke test", command, get_run_logger().info, check_cancelled)
     except StageFailedError as error:
         raise SmokeTestError(f"smoke test of the published file: {error}") from None
 
 
 def promote() -> None:
-    """Publish and try; the champion is the challenger afterwards, or the one before when this raises.
+    """Publish and test; the champion is the challenger afterwards, or the one before when this raises.
 
     Raises:
         SmokeTestError: the challenger generates no image.

@@ -4,103 +4,111 @@ No commit may point at data that is not on the remote, no tag at a commit that m
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
 
 from anime_lora.config import paths
 from anime_lora.files import write_jsonl
-from flows.champion import history, store, versions
-from flows.champion import remote as upstream
+from flows.champion import remote, versions
 from flows.champion.compare import Verdict
-from flows.champion.preflight import remote
+from flows.champion.history import HistoryEntry, append_entry, next_version, now, read_history
 from flows.champion.triggers import SOURCES, Work
-from flows.champion.why import LOCK
+from flows.champion.undo import METRICS, MODELS, discard_override, undo_uncommitted
+from flows.errors import CommandFailedError
 from flows.runtime import overrides
-from flows.runtime.process import CommandFailedError, dvc, git, succeeds
+from flows.runtime.dvc import DVC_LOCK, check_remote, dvc
+from flows.runtime.git import git, restore_files
 
 log = logging.getLogger("prefect.record")
-METRICS = paths.EVALUATE / "metrics.json"
-MODELS = (store.POINTER, history.HISTORY, SOURCES)
-OURS = (LOCK, METRICS, *MODELS)
+COMMITTED = (DVC_LOCK, METRICS, *MODELS)
 """What a retraining commits, beside an override that won."""
 
 
-def conclude(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> history.Entry:
+def settle_earlier_runs() -> str | None:
+    """Start from what is committed here and pushed by others, and send what earlier runs did not send.
+
+    Returns why that cannot be sent now, None when all is sent: a run with something to decide sends again at its end.
+
+    Raises:
+        PreflightError: others pushed while commits of this folder were not.
+        CommandFailedError: DVC or Git refuses.
+    """
+    undo_uncommitted()
+    if remote.others_pushed():
+        restore_files(DVC_LOCK, METRICS)  # of a run that failed; DVC makes them anew
+        remote.fast_forward()
+    untagged = versions.untagged_versions(versions.standing_versions())
+    if untagged:
+        versions.delete_stale_tags(untagged)
+        remote.fetch_tags()  # a clone may be without, and others may have the version
+    standing = versions.standing_versions()
+    if read_history() and (remote.has_unpushed_commits() or not versions.all_tagged(standing)):
+        try:
+            tag_and_push()
+        except CommandFailedError as error:
+            log.warning("what earlier runs decided is not sent: %s", error)
+            return str(error)
+    return None
+
+
+def record_decision(verdict: Verdict, asked: str, work: Work, changes: list[str]) -> HistoryEntry:
     """Write the decision down, send its data where DVC has a remote, and commit; `deliver` is to follow.
 
     A challenger with overrides that loses leaves nothing but its line: params, dvc.lock and outputs go back to HEAD.
 
+    Args:
+        verdict: of the comparison.
+        asked: what started the run.
+        work: why it ran.
+        changes: overrides of params.yaml.
+
     Raises:
         CommandFailedError: DVC or Git refuses. The next run goes on from there.
     """
-    entries = history.read()
-    reigning = next(reversed(standing()), None)
-    version = history.next_version(entries) if verdict.promoted else reigning
-    entry = history.Entry(
-        at=history.now(), outcome="promoted" if verdict.promoted else "rejected", reason=verdict.reason, asked=asked,
-        why=work.why, version=version, adapter=verdict.adapter, overrides=changes, tests=verdict.tests,
+    history = read_history()
+    champion = next((version.name for version in reversed(versions.standing_versions())), None)
+    version = next_version(history) if verdict.promoted else champion
+    entry = HistoryEntry(
+        at=now(), outcome="promoted" if verdict.promoted else "rejected", reason=verdict.reason, asked=asked,
+        why=work.why, version=version, adapter=verdict.adapter, overrides=tuple(changes), tests=verdict.tests,
     )  # fmt: skip
     if changes and not verdict.promoted:
-        go_back()
+        discard_override()
     else:
-        write_jsonl(SOURCES, work.rows)
-    history.append(entry)
-    kept = (paths.PARAMS,) if changes and verdict.promoted else ()
-    send_data()
-    commit(entry, (*OURS, *kept), f"{entry.outcome.capitalize()} {version or 'no champion yet'}: {work.why}")
+        write_jsonl(SOURCES, work.sources)
+    append_entry(entry)
+    params = (paths.PARAMS,) if changes and verdict.promoted else ()
+    push_data()
+    commit(entry, (*COMMITTED, *params), f"{entry.outcome.capitalize()} {version or 'no champion yet'}: {work.why}")
     return entry
 
 
-def go_back() -> None:
-    """Params, dvc.lock, metrics and the stages' outputs as HEAD has them; params last, so that a kill is seen."""
-    try:
-        put_back(LOCK, METRICS)
-        if LOCK.is_file():
-            dvc("checkout", "--force")
-    finally:
-        overrides.take_back()
-
-
-def abandon() -> None:
-    """Go back from an override whose run ended undecided; DVC that cannot is a warning, not the run's reason."""
-    try:
-        go_back()
-    except CommandFailedError as error:
-        log.warning("data/ is as the override left it: %s", error)
-
-
-def put_back(*files: Path) -> None:
-    """Files as HEAD has them; those it lacks are removed."""
-    for file in files:
-        if succeeds("git", "cat-file", "-e", f"HEAD:{file}"):
-            git("checkout", "HEAD", "--", str(file))
-        else:
-            git("rm", "--cached", "--quiet", "--ignore-unmatch", str(file))
-            file.unlink(missing_ok=True)
-
-
-def send_data() -> None:
+def push_data() -> None:
     """`dvc push` with the run-cache, where DVC has a remote.
 
     Raises:
         PreflightError, CommandFailedError: the remote does not answer, or takes nothing.
     """
-    if remote() is not None:
+    if check_remote() is not None:
         dvc("push", "--quiet", "--run-cache", cure="the next run tries again")
 
 
-def commit(entry: history.Entry, files: tuple[Path, ...], subject: str) -> None:
-    """Commit: from here on the decision stands."""
-    there = [str(file) for file in files if file.is_file()]
-    git("add", "--", *there)
-    git("commit", "--quiet", "--message", subject[:72], "--message", body(entry), "--", *there)
-    overrides.keep()
+def commit(entry: HistoryEntry, files: tuple[Path, ...], subject: str) -> None:
+    """Commit: from here on the decision stands, and with it an override."""
+    existing = [str(file) for file in files if file.is_file()]
+    git("add", "--", *existing)
+    git("commit", "--quiet", "--message", subject[:72], "--message", commit_message(entry), "--", *existing)
+    overrides.keep_override()
 
 
-def deliver(entry: history.Entry) -> None:
+def commit_message(entry: HistoryEntry) -> str:
+    """The commit's message below its subject."""
+    lines = [entry.reason, "", f"Asked: {entry.asked}", f"Adapter: sha256 {entry.adapter}"]
+    return "\n".join([*lines, *(f"Override: {change}" for change in entry.overrides)])
+
+
+def deliver(entry: HistoryEntry) -> None:
     """Tag and push the decision that was committed.
 
     Raises:
@@ -108,94 +116,25 @@ def deliver(entry: history.Entry) -> None:
     """
     decided = {"promoted": f"promoted {entry.version}", "rolled back": f"rolled back to {entry.version}"}
     try:
-        tag_and_send()
+        tag_and_push()
     except CommandFailedError as error:
         raise CommandFailedError(f"{decided.get(entry.outcome, entry.outcome)}, not sent: {error}") from None
 
 
-def body(entry: history.Entry) -> str:
-    """The commit's message below its subject."""
-    lines = [entry.reason, "", f"Asked: {entry.asked}", f"Adapter: sha256 {entry.adapter}"]
-    return "\n".join([*lines, *(f"Override: {change}" for change in entry.overrides)])
-
-
-def tag_and_send() -> None:
+def tag_and_push() -> None:
     """Complete the tags, then push commits and tags where the branch has a remote."""
-    versions.mark(standing())
-    upstream.send()
+    versions.tag_versions(versions.standing_versions())
+    remote.push()
 
 
-def standing() -> dict[str, str]:
-    """The versions that stand, the champion last, and why each was promoted."""
-    return {str(entry.version): entry.reason for entry in history.line_of_champions(history.read())}
-
-
-def settle() -> str | None:
-    """Start from what is committed here and pushed by others, and send what earlier runs did not send.
-
-    Returns why that cannot be sent now, which holds nobody up: who has something to decide sends again at the end.
-
-    Raises:
-        PreflightError: others pushed while commits of this folder waited.
-        CommandFailedError: DVC or Git refuses.
-    """
-    undo()
-    if upstream.has_news():
-        put_back(LOCK, METRICS)  # a failed run's, which DVC knows to make anew
-        upstream.take_over()
-    lacking = versions.missing(standing())
-    if lacking:
-        versions.drop_lost(lacking)
-        upstream.fetch_tags()  # a clone may be without, and others may have the version
-    if history.read() and (upstream.waiting() or not versions.marked(standing())):
-        try:
-            tag_and_send()
-        except CommandFailedError as error:
-            log.warning("what earlier runs decided is not sent: %s", error)
-            return str(error)
-    return None
-
-
-def undo() -> None:
-    """Put back what is not committed: an override with what its stages made, a promotion, a decision.
-
-    Raises:
-        ChampionError: the files of HEAD's champion can be found nowhere.
-    """
-    if succeeds("git", "diff", "--quiet", "HEAD", "--", str(paths.PARAMS)):
-        overrides.keep()
-    if overrides.pending():
-        abandon()
-    undecided = git("status", "--porcelain", "--untracked-files=all", "--", *map(str, MODELS))
-    if undecided:
-        put_back(history.HISTORY, SOURCES)
-    if undecided or store.foreign({entry.adapter for entry in history.read() if entry.outcome == "promoted"}):
-        store.restore()
-
-
-@contextmanager
-def undone() -> Iterator[None]:
-    """What the block leaves uncommitted when it fails is put back; what that meets is a warning, not the run's reason.
-
-    Otherwise the folder would show a champion and a decision all day that the next night takes away.
-    """
-    try:
-        yield
-    except BaseException:
-        try:
-            undo()
-        except (CommandFailedError, store.ChampionError) as error:
-            log.warning("the next run puts back what is not committed: %s", error)
-        raise
-
-
-def show(entry: history.Entry) -> None:
+def show_decision(entry: HistoryEntry) -> None:
     """Markdown artifact `decision`."""
-    create_markdown_artifact(markdown=page(entry), key="decision", description=f"{entry.outcome}: {entry.reason}"[:200])
+    description = f"{entry.outcome}: {entry.reason}"[:200]
+    create_markdown_artifact(markdown=decision_page(entry), key="decision", description=description)
 
 
-def page(entry: history.Entry) -> str:
-    """The decision with every test behind it."""
+def decision_page(entry: HistoryEntry) -> str:
+    """The decision with every test behind it, in Markdown."""
     head = [
         f"# {entry.outcome.capitalize()}",
         "",
@@ -206,8 +145,5 @@ def page(entry: history.Entry) -> str:
         "| test | | passed | |",
         "|---|---|---|---|",
     ]
-    rows = [
-        f"| {test['kind']} | {test['name']} | {'✓' if test['passed'] else '✗'} | {test['text']} |"
-        for test in entry.tests
-    ]
+    rows = [f"| {test.kind} | {test.name} | {'✓' if test.passed else '✗'} | {test.text} |" for test in entry.tests]
     return "\n".join([*head, *rows]) + "\n"

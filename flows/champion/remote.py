@@ -1,63 +1,64 @@
-"""The branch and the one it follows on a remote: what others pushed is taken over, what waits here is sent."""
+"""The branch and the one it follows on a remote: what others pushed is merged, what was not pushed is pushed."""
 
 import logging
 
-from flows.champion.preflight import PreflightError
-from flows.runtime.process import CommandFailedError, git, succeeds
+from flows.errors import CommandFailedError, PreflightError
+from flows.runtime.git import git
+from flows.runtime.process import succeeds
 
-log = logging.getLogger("prefect.upstream")
+log = logging.getLogger("prefect.remote")
 CURE = (
     "`git pull --rebase`, then run again (a conflict in models/: `git rebase --skip`, the decision that was pushed "
     "stands; one in dvc.lock alone: keep either side, `dvc repro` makes it anew)"
 )
 
 
-def followed() -> bool:
-    """Whether the branch has one on a remote that it follows."""
+def has_upstream() -> bool:
+    """Whether the branch follows one on a remote."""
     return succeeds("git", "rev-parse", "--verify", "--quiet", "@{upstream}")
 
 
-def has_news() -> bool:
-    """Ask the remote whether others pushed; one out of reach is a warning, since it may be back after training.
+def others_pushed() -> bool:
+    """Fetch, and whether there are new commits; a remote that does not answer is a warning: training may go on.
 
     Raises:
-        PreflightError: they did, and commits of this folder wait too: a push would be refused after hours of training.
+        PreflightError: there are, and commits of this folder are not pushed: the push after training would be refused.
     """
-    if not followed():
+    if not has_upstream():
         return False
-    deepen()
+    unshallow()
     try:
         git("fetch", "--quiet")
     except CommandFailedError as error:
         log.warning("going on with the commits that are here: %s", error)
     theirs = _count("HEAD..@{upstream}")
-    if theirs and waiting():
+    if theirs and has_unpushed_commits():
         raise PreflightError(
             f"others pushed {theirs} commits, and {_count('@{upstream}..HEAD')} of this folder are not sent: {CURE}"
         )
     return theirs > 0
 
 
-def deepen() -> None:
-    """Fetch the commits and tags that a shallow clone lacks: versions are counted by tags, decisions found in commits.
+def unshallow() -> None:
+    """Fetch the commits and tags that a shallow clone lacks: versions are counted by tags, decisions are commits.
 
     Raises:
-        CommandFailedError: the remote does not answer; without them a night would decide on half of the record.
+        CommandFailedError: the remote does not answer; without them a run would decide on half of the history.
     """
     if git("rev-parse", "--is-shallow-repository").strip() == "true":
         git("fetch", "--quiet", "--unshallow", "--tags")
 
 
 def fetch_tags() -> None:
-    """Fetch the tags that a clone left out; a remote out of reach is a warning, as in `has_news`."""
-    if followed():
+    """Fetch the tags that a clone left out; a remote that does not answer is a warning, as in `others_pushed`."""
+    if has_upstream():
         try:
             git("fetch", "--quiet", "--tags")
         except CommandFailedError as error:
             log.warning("going on with the tags that are here: %s", error)
 
 
-def take_over() -> None:
+def fast_forward() -> None:
     """Go on from what others pushed.
 
     Raises:
@@ -69,19 +70,19 @@ def take_over() -> None:
     )  # fmt: skip
 
 
-def waiting() -> bool:
-    """Whether commits wait for `git push`; all do where there is a remote and the branch follows none of it yet."""
-    return _count("@{upstream}..HEAD") > 0 if followed() else bool(git("remote").strip())
+def has_unpushed_commits() -> bool:
+    """Whether commits are not pushed; all are not where there is a remote and the branch follows none of it yet."""
+    return _count("@{upstream}..HEAD") > 0 if has_upstream() else bool(git("remote").strip())
 
 
-def send() -> None:
+def push() -> None:
     """`git push` of the branch and its annotated tags, no tag without its commit; nothing without a remote.
 
     Raises:
         CommandFailedError: the remote refuses, for example because somebody else pushed.
     """
     remotes = git("remote").split()
-    if followed():
+    if has_upstream():
         _push()
     elif remotes:
         _push("--set-upstream", "origin" if "origin" in remotes else remotes[0], "HEAD")

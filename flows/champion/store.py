@@ -11,10 +11,12 @@ from typing import Any
 
 from anime_lora.config import paths
 from anime_lora.files import check_no_foreign_files, fresh_folder, sha256_file
-from flows.runtime.process import CommandFailedError, dvc, git, succeeds
+from flows.errors import ChampionError, CommandFailedError
+from flows.runtime.dvc import dvc
+from flows.runtime.git import has_file, restore_files
 
 FOLDER = Path("models/champion")
-HALF = FOLDER.with_name(f".{FOLDER.name}.tmp")
+UNFINISHED = FOLDER.with_name(f".{FOLDER.name}.tmp")
 """What `fresh_folder` writes first: it is there only while the champion is exchanged, or after a kill."""
 POINTER = Path("models/champion.dvc")
 ADAPTER = "pytorch_lora_weights.safetensors"
@@ -24,32 +26,24 @@ WRITES = (ADAPTER, "record.json", "scores.json", CURVES.as_posix())
 """What a promotion writes, as patterns; `record.json` names the file that is called after the concept."""
 
 
-class ChampionError(Exception):
-    """The champion is not there, or not what its record says."""
-
-
-class SmokeTestError(Exception):
-    """The published file does not load, or generates nothing."""
-
-
-def candidate() -> str:
+def trained_sha256() -> str:
     """sha256 of the LoRA just trained."""
     return sha256_file(paths.TRAIN / ADAPTER)
 
 
-def present() -> str | None:
+def champion_sha256() -> str | None:
     """sha256 of the champion's LoRA, once `models/champion/` holds what its .dvc file names; None: there is none.
 
     Raises:
-        ChampionError: `models/champion.dvc` names one that can be found nowhere.
+        ChampionError: the files that `models/champion.dvc` names are nowhere.
     """
     if not POINTER.is_file():
         return None
-    bring()
+    checkout()
     return sha256_file(FOLDER / ADAPTER)
 
 
-def bring() -> None:
+def checkout() -> None:
     """Give `models/champion/` the bytes that its .dvc file names.
 
     Raises:
@@ -79,30 +73,28 @@ def publish() -> None:
     dvc("add", "--quiet", str(FOLDER))
 
 
-def foreign(promoted: set[str]) -> bool:
-    """Whether `models/champion/` is half published, or holds a LoRA that was never promoted: Git sees neither.
+def is_unpromoted(promoted: set[str]) -> bool:
+    """Whether `models/champion/` is half written, or holds a LoRA that was never promoted: Git sees neither.
 
     Args:
         promoted: sha256 of every LoRA that was.
     """
     file = FOLDER / ADAPTER
-    return HALF.exists() or (file.is_file() and sha256_file(file) not in promoted)
+    return UNFINISHED.exists() or (file.is_file() and sha256_file(file) not in promoted)
 
 
 def restore() -> None:
     """Put the champion back to the one HEAD names, or to none."""
     check_no_foreign_files(FOLDER, WRITES)
-    shutil.rmtree(HALF, ignore_errors=True)
-    if succeeds("git", "cat-file", "-e", f"HEAD:{POINTER}"):
-        git("checkout", "HEAD", "--", str(POINTER))
-        bring()
-        return
-    git("rm", "--cached", "--quiet", "--ignore-unmatch", str(POINTER))
-    POINTER.unlink(missing_ok=True)
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    shutil.rmtree(UNFINISHED, ignore_errors=True)
+    restore_files(POINTER)
+    if has_file("HEAD", POINTER):
+        checkout()
+    else:
+        shutil.rmtree(FOLDER, ignore_errors=True)
 
 
-def scores(file: Path = SCORES) -> dict[str, Any]:
+def read_scores(file: Path = SCORES) -> dict[str, Any]:
     """Scores as evaluate wrote them."""
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    scores: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return scores

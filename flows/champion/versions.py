@@ -1,25 +1,41 @@
-"""Versions as GTO's annotated Git tags: `anime-lora@v2.0.0` names a promotion, `anime-lora#champion#3` who reigns."""
+"""Versions as GTO's annotated Git tags: `anime-lora@v2.0.0` names a promotion, `anime-lora#champion#3` the champion."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from flows.champion.history import HISTORY
-from flows.runtime.process import CommandFailedError, git, succeeds
+from flows.champion.history import HISTORY, read_history, standing_promotions
+from flows.errors import CommandFailedError
+from flows.runtime.git import git
+from flows.runtime.process import succeeds
 
 NAME, STAGE = "anime-lora", "champion"
 
 
-def tag(version: str) -> str:
-    """The Git tag of a version."""
-    return f"{NAME}@{version}"
+@dataclass(frozen=True)
+class Version:
+    """A promotion that stands: its version, such as `v2.0.0`, and why it was promoted."""
+
+    name: str
+    reason: str
+
+    @property
+    def tag(self) -> str:
+        """The Git tag of the version."""
+        return f"{NAME}@{self.name}"
 
 
-def mark(versions: dict[str, str]) -> None:
-    """Register every version that stands, and make the last one the champion; does only what is missing.
+def standing_versions() -> list[Version]:
+    """The versions that stand by the history, the champion last."""
+    return [Version(str(entry.version), entry.reason) for entry in standing_promotions(read_history())]
+
+
+def tag_versions(versions: Sequence[Version]) -> None:
+    """Register every version, and assign the last one as champion; does only what is missing.
 
     So a killed run's tags are completed, and those that a rebase left behind are set anew.
 
     Args:
-        versions: what to say of each, the oldest first.
+        versions: those that stand, the oldest first.
 
     Raises:
         CommandFailedError: Git refuses the tags.
@@ -27,43 +43,45 @@ def mark(versions: dict[str, str]) -> None:
     import gto.api
     from gto.exceptions import GTOException
 
-    lacking = missing(versions)
-    drop_lost(lacking)
-    newest = list(versions)[-1:]
+    untagged = untagged_versions(versions)
+    delete_stale_tags(untagged)
+    newest = versions[-1:]
     try:
-        for version in lacking:
-            gto.api.register(".", NAME, promotion(version), version=version, message=versions[version])
-        for version in [*lacking, *newest]:
-            if _commit(tag(version)) != reigning():
-                gto.api.assign(".", NAME, STAGE, version=version, message=versions[version], force=True)
+        for version in untagged:
+            commit = promotion_commit(version.name)
+            gto.api.register(".", NAME, commit, version=version.name, message=version.reason)
+        for version in [*untagged, *newest]:
+            if _commit(version.tag) != champion_commit():
+                gto.api.assign(".", NAME, STAGE, version=version.name, message=version.reason, force=True)
     except GTOException as error:
-        raise CommandFailedError(f"versions {', '.join(lacking or newest)} got no tag: {error}") from error
+        names = ", ".join(version.name for version in untagged or newest)
+        raise CommandFailedError(f"versions {names} got no tag: {error}") from error
 
 
-def drop_lost(versions: Iterable[str]) -> None:
+def delete_stale_tags(versions: Sequence[Version]) -> None:
     """Delete the tags of commits that a rebase left behind; the versions' new commits are to have them."""
-    for name in map(tag, versions):
-        if succeeds("git", "rev-parse", "--verify", "--quiet", f"refs/tags/{name}"):
-            git("tag", "--delete", *git("tag", "--list", f"{NAME}[@#]*", "--points-at", _commit(name)).split())
+    for version in versions:
+        if succeeds("git", "rev-parse", "--verify", "--quiet", f"refs/tags/{version.tag}"):
+            git("tag", "--delete", *git("tag", "--list", f"{NAME}[@#]*", "--points-at", _commit(version.tag)).split())
 
 
-def missing(versions: Iterable[str]) -> list[str]:
+def untagged_versions(versions: Sequence[Version]) -> list[Version]:
     """Those that have no tag on a commit of this branch."""
-    there = set(_tags(f"{NAME}@*"))
-    return [version for version in versions if tag(version) not in there]
+    tags = set(_tags(f"{NAME}@*"))
+    return [version for version in versions if version.tag not in tags]
 
 
-def marked(versions: Iterable[str]) -> bool:
-    """Whether every version has its tag, and the last one reigns."""
-    return not missing(versions) and all(_commit(tag(newest)) == reigning() for newest in list(versions)[-1:])
+def all_tagged(versions: Sequence[Version]) -> bool:
+    """Whether every version has its tag, and the last one is assigned as champion."""
+    return not untagged_versions(versions) and all(_commit(last.tag) == champion_commit() for last in versions[-1:])
 
 
-def promotion(version: str) -> str:
+def promotion_commit(version: str) -> str:
     """The commit that a version was promoted in: the first in which the history names it."""
     return git("log", "--reverse", "--format=%H", f'-S"{version}"', "--", str(HISTORY)).split()[0]
 
 
-def reigning() -> str | None:
+def champion_commit() -> str | None:
     """The commit of this branch that the newest assignment points at."""
     tags = _tags(f"{NAME}#{STAGE}#*")
     return _commit(max(tags, key=lambda name: int(name.rsplit("#", 1)[1]))) if tags else None

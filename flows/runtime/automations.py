@@ -1,7 +1,7 @@
-"""What the server does by itself: a run without a sign of life becomes Crashed, and people hear of it.
+"""What the server does by itself: a run without heartbeats becomes Crashed, and people are notified.
 
-No hook of the flow runs then. The server itself tells through the Prefect block that `ANIME_LORA_NOTIFY` names;
-of a webhook it knows nothing, so `flows.runtime.crashed_runs` tells it at the next start.
+No hook of the flow runs then. The server itself sends through the Prefect block that `ANIME_LORA_NOTIFY` names; it
+does not know webhooks, so for one `flows.runtime.crashed_runs` notifies at the next start.
 """
 
 import os
@@ -14,31 +14,36 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
-from flows.champion.preflight import PreflightError
-from flows.runtime.crashed_runs import SILENT
+from flows.errors import PreflightError
+from flows.runtime.crashed_runs import NO_HEARTBEAT
 from flows.runtime.notify import SETTING
+from flows.runtime.prefect_internals import HEARTBEAT_EVENT, RUN_EVENT
 
 NAME = "anime-lora: no heartbeat"
 MISSED = 3
 """So many heartbeats in a row must be missing."""
-ENDS = ("Completed", "Skipped", "Promoted", "Rejected", "Failed", "Cancelled", "Crashed")
-"""Names of the states a run ends in: the event bears the name, and a run may end under a name of its own."""
+FINAL_STATES = ("Completed", "Skipped", "Promoted", "Rejected", "Failed", "Cancelled", "Crashed")
+"""Names of the states a run ends in, each of which names an event: `flows.retrain` ends in states of its own."""
 
 
 def heartbeat_automation(seconds: int, block: UUID | None = None) -> AutomationCore:
-    """Marks a run Crashed whose heartbeats, one each `seconds`, stopped before it ended; `block` tells people."""
-    beat = "prefect.flow-run.heartbeat"
+    """The automation that marks a run Crashed whose heartbeats stopped before it ended.
+
+    Args:
+        seconds: between two heartbeats.
+        block: notification block to send through.
+    """
     within = timedelta(seconds=MISSED * seconds)
-    message = f"{SILENT} for {within.total_seconds():.0f} s: its process or its machine is gone"
+    message = f"{NO_HEARTBEAT} for {within.total_seconds():.0f} s: its process or its machine is gone"
     body = "{{ flow_run.name }}: " + message
-    tells = [SendNotification(block_document_id=block, subject="anime-lora failed", body=body)] if block else []
+    notifications = [SendNotification(block_document_id=block, subject="anime-lora failed", body=body)] if block else []
     return AutomationCore(
         name=NAME,
         description=f"A run that gave no sign of life for {within.total_seconds():.0f} s is taken for dead.",
         trigger=EventTrigger(
-            after={beat},
-            expect={beat, *(f"prefect.flow-run.{end}" for end in ENDS)},
-            match={"prefect.resource.id": "prefect.flow-run.*"},
+            after={HEARTBEAT_EVENT},
+            expect={HEARTBEAT_EVENT, *(f"{RUN_EVENT}{state}" for state in FINAL_STATES)},
+            match={"prefect.resource.id": f"{RUN_EVENT}*"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -46,12 +51,12 @@ def heartbeat_automation(seconds: int, block: UUID | None = None) -> AutomationC
         ),
         actions=[
             ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", force=False, message=message),
-            *tells,
+            *notifications,
         ],
     )
 
 
-def install() -> str:
+def install_automations() -> str:
     """Put the automation on the server or bring it up to date; one that people switched off stays off.
 
     Raises:
@@ -61,16 +66,16 @@ def install() -> str:
     if seconds is None:
         raise PreflightError("PREFECT_FLOWS_HEARTBEAT_FREQUENCY is empty: set it to seconds between heartbeats, say 60")
     with get_client(sync_client=True) as client:
-        wanted = heartbeat_automation(seconds, _block(client))
+        automation = heartbeat_automation(seconds, _notification_block(client))
         known = client.read_automations_by_name(NAME)
-        for automation in known:
-            client.update_automation(automation.id, wanted.model_copy(update={"enabled": automation.enabled}))
+        for installed in known:
+            client.update_automation(installed.id, automation.model_copy(update={"enabled": installed.enabled}))
         if not known:
-            client.create_automation(wanted)
+            client.create_automation(automation)
     return f"{NAME}: a run counts as Crashed after {MISSED * seconds} s without one"
 
 
-def _block(client: SyncPrefectClient) -> UUID | None:
+def _notification_block(client: SyncPrefectClient) -> UUID | None:
     target = os.environ.get(SETTING)
     if not target or target.startswith(("http://", "https://")):
         return None

@@ -1,4 +1,4 @@
-"""Runs of this folder whose process died: nobody tells the server, so the next one who gets the folder does."""
+"""Runs of this folder whose process died: nothing reports that to the server, so the next holder of the folder does."""
 
 from pathlib import Path
 from uuid import UUID
@@ -9,40 +9,40 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
-from flows.runtime.lock import RUNS
+from flows.runtime.lock import ACTIVE_RUNS
 from flows.runtime.notify import notify
 
-MESSAGE = "the process of this run ended without a word (killed, or the machine went down); its folder is free again"
-SILENT = "no sign of life"
-"""So begins the message of a run that the automation has marked: the server runs no hooks, so nobody was told."""
+MESSAGE = "the process of this run was killed, or the machine went down; its folder is free again"
+NO_HEARTBEAT = "no sign of life"
+"""So begins the message of a run that the automation has marked: the server runs no hooks, so nobody was notified."""
 
 
-def mark_orphans(runs: Path = RUNS) -> list[str]:
-    """Set the runs that left their sign behind to Crashed, with their tasks, and tell of them; returns their names.
+def mark_crashed_runs(active_runs: Path = ACTIVE_RUNS) -> list[str]:
+    """Set runs that ended without removing their file to Crashed, with their tasks, and notify; returns their names.
 
-    Call it only while holding the run lock: that nobody else works in the folder is what proves them dead.
+    To be called by the holder of the run lock: that no other run works in the folder is what proves them dead.
     """
-    left = [sign for sign in runs.glob("*") if sign.name != flow_run.id]
+    left = [file for file in active_runs.glob("*") if file.name != flow_run.id]
     if not left:
         return []
     with get_client(sync_client=True) as client:
-        names = [name for name in (_mark(client, UUID(sign.name)) for sign in left) if name]
-    for sign in left:
-        sign.unlink()
+        names = [name for name in (_mark(client, UUID(file.name)) for file in left) if name]
+    for file in left:
+        file.unlink()
     for name in names:
         notify("failed", f"{name}: {MESSAGE}")
     return names
 
 
 def _mark(client: SyncPrefectClient, run_id: UUID) -> str | None:
-    """Name of the run when nobody was told of its end; None when the server does not know it or knows another end."""
+    """Name of the run when its end is news; None when the server does not know it or knows another end."""
     try:
         run = client.read_flow_run(run_id)
     except ObjectNotFound:
         return None
     if run.state is None:
         return None
-    marked = run.state.is_crashed() and (run.state.message or "").startswith(SILENT)
+    marked = run.state.is_crashed() and (run.state.message or "").startswith(NO_HEARTBEAT)
     if run.state.is_final() and not marked:
         return None
     only = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))

@@ -1,4 +1,4 @@
-"""Telling somebody: a webhook or a Prefect notification block, named by `ANIME_LORA_NOTIFY`.
+"""Notifications of a run's end: a webhook or a Prefect notification block, named by `ANIME_LORA_NOTIFY`.
 
 The setting is an environment variable because a webhook's address is a secret: it is never logged, never tracked.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 SETTING = "ANIME_LORA_NOTIFY"
 """`https://…` for a webhook (POST of {"text", "event"}, as Slack and Mattermost take it), or `type/name` of a Prefect
-block such as `slack-webhook/nights` or, where Discord is to be told, `discord-webhook/nights`."""
+block such as `slack-webhook/nights` or, for Discord, `discord-webhook/nights`."""
 TIMEOUT = 10.0
 log = logging.getLogger("prefect.notify")
 
@@ -25,9 +25,9 @@ def notify(event: str, text: str) -> None:
         if target.startswith(("http://", "https://")):
             _post(target, event, text)
         else:
-            _block(target, event, text)
+            _send_through_block(target, event, text)
     except Exception as error:  # every block and server has its own errors; the address must not reach the log
-        log.warning("%s: nobody was told of %s (%s)", SETTING, event, type(error).__name__)
+        log.warning("%s: no notification of %s (%s)", SETTING, event, type(error).__name__)
 
 
 def _post(url: str, event: str, text: str) -> None:
@@ -37,13 +37,13 @@ def _post(url: str, event: str, text: str) -> None:
         pass
 
 
-def _block(slug: str, event: str, text: str) -> None:
+def _send_through_block(slug: str, event: str, text: str) -> None:
     from prefect.blocks.core import Block
 
     block: Any = Block.load(slug)
     block.notify(body=text, subject=f"anime-lora {event}")
 
 
-def failed(flow: Any, flow_run: Any, state: Any) -> None:
-    """Hook of a flow: the run's name and the reason it failed for."""
+def notify_failure(flow: Any, flow_run: Any, state: Any) -> None:
+    """Hook of a flow: send the run's name and the reason it failed for; Prefect calls it with these keywords."""
     notify("failed", f"{flow_run.name}: {state.message or state.name}")

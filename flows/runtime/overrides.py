@@ -18,8 +18,8 @@ BEFORE = paths.CACHE / "retrain" / "override.json"
 
 
 @contextmanager
-def overridden(changes: list[str], params: Path = paths.PARAMS, before: Path = BEFORE) -> Iterator[None]:
-    """Set `section.key=value` for the block, comments and other lines untouched; `keep` makes it last.
+def override_params(changes: list[str], params: Path = paths.PARAMS, before: Path = BEFORE) -> Iterator[None]:
+    """Set `section.key=value` for the block, comments and other lines untouched; `keep_override` makes it last.
 
     Raises:
         ParamsError: a change is no `key=value`, names no value of the file, or does not fit. Nothing is written then.
@@ -28,55 +28,55 @@ def overridden(changes: list[str], params: Path = paths.PARAMS, before: Path = B
         yield
         return
     text = params.read_bytes().decode()
-    result = changed(text, changes)
+    result = apply_overrides(text, changes)
     write_json(before, {"before": text, "override": result})
     write_bytes(params, result.encode())
     try:
         yield
     finally:
-        take_back(params, before)
+        restore_params(params, before)
 
 
-def changed(text: str, changes: list[str]) -> str:
+def apply_overrides(text: str, changes: list[str]) -> str:
     """The text of params.yaml with the changes made and checked.
 
     Raises:
-        ParamsError: as for `overridden`.
+        ParamsError: as for `override_params`.
     """
-    wanted, here = dict(_parted(change) for change in changes), values(text)
-    homeless = [path for path in wanted if path not in here]
-    if homeless:
+    overrides, current = dict(_parse(change) for change in changes), values(text)
+    unknown = [path for path in overrides if path not in current]
+    if unknown:
         raise ParamsError(
-            f"override: {', '.join(homeless)} is no value of {paths.PARAMS}: write for example train.rank=8"
+            f"override: {', '.join(unknown)} is no value of {paths.PARAMS}: write for example train.rank=8"
         )
-    result = replace_values(text, wanted)
-    check_params(parse_document(result, paths.PARAMS.name), f"{paths.PARAMS} with {', '.join(changes)}")
+    result = rewritten(text, overrides)
+    check_params(parsed(result, paths.PARAMS.name), f"{paths.PARAMS} with {', '.join(changes)}")
     return result
 
 
-def _parted(change: str) -> tuple[str, str]:
+def _parse(change: str) -> tuple[str, str]:
     path, sign, value = change.partition("=")
     if not sign or not path.strip() or not value.strip():
         raise ParamsError(f"override {change!r} is no key=value: write for example train.rank=8")
     return path.strip(), value.strip()
 
 
-def pending(before: Path = BEFORE) -> bool:
-    """Whether an override is set that was neither kept nor taken back."""
+def is_pending(before: Path = BEFORE) -> bool:
+    """Whether params.yaml holds an override that was neither kept nor taken back."""
     return before.is_file()
 
 
-def take_back(params: Path = paths.PARAMS, before: Path = BEFORE) -> None:
+def restore_params(params: Path = paths.PARAMS, before: Path = BEFORE) -> None:
     """Put params.yaml back to what it was before an override that is not kept; what a person wrote since stays."""
     if before.is_file():
-        known, found = json.loads(before.read_text(encoding="utf-8")), params.read_bytes()
-        if found == known["override"].encode():
-            write_bytes(params, known["before"].encode())
-        elif found != known["before"].encode():
-            log.warning("%s was edited after an override was set in it: it stays as it is, look it through", params)
+        record, now = json.loads(before.read_text(encoding="utf-8")), params.read_bytes()
+        if now == record["override"].encode():
+            write_bytes(params, record["before"].encode())
+        elif now != record["before"].encode():
+            log.warning("%s was edited after an override was set in it: it stays as it is, check it", params)
         before.unlink()
 
 
-def keep(before: Path = BEFORE) -> None:
+def keep_override(before: Path = BEFORE) -> None:
     """Let the override stand."""
     before.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from prefect.settings.legacy import _get_valid_setting_names
 from ruamel.yaml import YAML
 
 from flows.runtime.notify import SETTING
-from flows.runtime.prefect_env import HEARTBEAT, LONG_LIVED
+from flows.runtime.prefect_env import HEARTBEAT, RETENTION
 from tests.house.doors import ROOT
 
 KEYS = {
@@ -68,12 +68,12 @@ def test_every_setting_is_one_that_prefect_reads() -> None:
     known = _get_valid_setting_names(Settings) | OTHERS
     for name in ("server", "setup", "worker"):
         assert set(SERVICES[name]["environment"]) <= known
-    assert set(LONG_LIVED) <= known
+    assert set(RETENTION) <= known
 
 
 def test_the_server_forgets_as_the_one_of_make_ui_does() -> None:
     environment = SERVICES["server"]["environment"]
-    assert {name: environment.get(name) for name in LONG_LIVED} == LONG_LIVED
+    assert {name: environment.get(name) for name in RETENTION} == RETENTION
 
 
 def test_no_password_is_written_down_and_only_this_machine_sees_the_server() -> None:

@@ -1,4 +1,4 @@
-"""The table of a run's stages, and how long each may take."""
+"""The table of a run's stages, how long each may take, and which stage is forced."""
 
 from typing import Any
 
@@ -6,13 +6,15 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
+from anime_lora.data.source_diff import Difference
 from flows import pipeline
-from flows.pipeline import run_chain
-from tasks.dvc_process import Outcome, RunCancelledError, StageFailedError
+from flows.errors import RunCancelledError, StageFailedError
+from flows.pipeline import run_chain, stages_to_force
+from tasks.dvc_process import StageResult
 
 
 class Stage:
-    """A task in pencil; each call notes its limit in seconds."""
+    """A task without work; each call notes its limit in seconds."""
 
     def __init__(self, name: str, end: Any = None) -> None:
         self.name, self.end = name, end
@@ -23,21 +25,27 @@ class Stage:
         return self
 
     def __call__(self, limit: float | None, *_: Any, **__: Any) -> State[Any]:
-        """End as told."""
+        """Raise or return `end`."""
         self.limits.append(limit)
         if isinstance(self.end, BaseException):
             raise self.end
-        return self.end or Completed(data=Outcome(self.name, "executed", 2.5))
+        return self.end or Completed(data=StageResult(self.name, "executed", 2.5))
 
 
-def chain(monkeypatch: pytest.MonkeyPatch, end: Any = None) -> tuple[Stage, ...]:
-    """Three stages, of which the second ends like this."""
-    stages = (Stage("ingest"), Stage("train", end), Stage("evaluate"))
-    monkeypatch.setattr(pipeline, "CHAIN", stages)
-    monkeypatch.setattr(pipeline, "unchanged_stages", list)
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The table as the run shows it, where DVC calls no stage unchanged and every look at the clock is 7 s later."""
+    shown: list[dict[str, Any]] = []
     clock = iter(range(0, 1000, 7))
     monkeypatch.setattr(pipeline.time, "monotonic", lambda: float(next(clock)))
-    return stages
+    monkeypatch.setattr(pipeline, "unchanged_stages", list)
+    monkeypatch.setattr(pipeline, "show_table", lambda table, *_: shown.extend(table))
+    return shown
+
+
+def chain(end: Any = None) -> tuple[Stage, ...]:
+    """Three stages, of which the second ends like this."""
+    return Stage("ingest"), Stage("train", end), Stage("evaluate")
 
 
 @pytest.mark.parametrize(("end", "raised", "state", "reason"), [
@@ -46,13 +54,11 @@ def chain(monkeypatch: pytest.MonkeyPatch, end: Any = None) -> tuple[Stage, ...]
     (KeyboardInterrupt(), KeyboardInterrupt, "interrupted", ""),
 ])  # fmt: skip
 def test_every_stage_has_its_line_however_the_run_ends(
-    monkeypatch: pytest.MonkeyPatch, end: Any, raised: type[BaseException], state: str, reason: str
+    rows: list[dict[str, Any]], end: Any, raised: type[BaseException], state: str, reason: str
 ) -> None:
     """The one it ended in with the seconds it took; those after it as not run."""
-    chain(monkeypatch, end)
-    rows: list[dict[str, Any]] = []
     with pytest.raises(raised):
-        run_chain(rows, 0, None)
+        run_chain(0, None, chain=chain(end))
     assert rows == [
         {"stage": "ingest", "state": "executed", "seconds": 2.5, "reason": ""},
         {"stage": "train", "state": state, "seconds": 7.0, "reason": reason},
@@ -60,9 +66,19 @@ def test_every_stage_has_its_line_however_the_run_ends(
     ]
 
 
+@pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize(("minutes", "seconds"), [(None, None), (0, None), (1.5, 90)])
-def test_no_minutes_are_no_limit(monkeypatch: pytest.MonkeyPatch, minutes: float | None, seconds: float | None) -> None:
+def test_no_minutes_are_no_limit(minutes: float | None, seconds: float | None) -> None:
     """0 would end every stage at once, which nobody means."""
-    stages = chain(monkeypatch)
-    run_chain([], 0, minutes)
+    stages = chain()
+    run_chain(0, minutes, chain=stages)
     assert [stage.limits for stage in stages] == [[seconds]] * 3
+
+
+@pytest.mark.parametrize(("source", "forced"), [("s3://bucket/faces", {"ingest"}), ("faces", set())])
+def test_ingest_is_forced_for_what_dvc_cannot_see(source: str, forced: set[str]) -> None:
+    """An image that came, went or changed behind a URL; a folder's is DVC's to find."""
+    rows = [{"source": source, "path": "1.png"}]
+    for difference in (Difference(rows, [], []), Difference([], rows, []), Difference([], [], rows)):
+        assert stages_to_force(difference) == forced
+    assert stages_to_force(Difference([], [], [])) == set()

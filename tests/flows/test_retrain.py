@@ -14,7 +14,7 @@ NEW = iter(range(200, 300))
 BLOCK = """
 import sys
 from flows.runtime import prefect_env as home
-home.prepare()
+home.set_prefect_environment()
 from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
 Webhook(name="nights", url=sys.argv[1], json_data={"event": "{{subject}}", "text": "{{body}}"}).save("nights")
 """

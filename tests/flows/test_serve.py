@@ -31,7 +31,7 @@ def here(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 def served(cron: str | None) -> DeploymentResponse:
     serve.serve(cron, "Etc/UTC")
-    found = serve.registered()
+    found = serve.read_deployment()
     assert found is not None
     return found
 

@@ -2,20 +2,9 @@
 
 import pytest
 
-from anime_lora.data.source_diff import FileHash, SourceChanges
 from anime_lora.files import read_jsonl
-from flows.pipeline import unseen
 from tests.data.conftest import image
 from tests.support.nightly import Nightly
-
-
-@pytest.mark.parametrize(("source", "forced"), [("s3://bucket/faces", {"ingest"}), ("faces", set())])
-def test_ingest_is_forced_for_what_dvc_cannot_see(source: str, forced: set[str]) -> None:
-    """An image that came, went or changed behind a URL; a folder's is DVC's to find."""
-    files = [FileHash(source, "1.png", 1, None)]
-    for changes in (SourceChanges(files, [], []), SourceChanges([], files, []), SourceChanges([], [], files)):
-        assert unseen(changes) == forced
-    assert unseen(SourceChanges([], [], [])) == set()
 
 
 @pytest.mark.slow

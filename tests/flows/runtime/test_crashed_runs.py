@@ -14,9 +14,9 @@ from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Running, State
 
-from flows.champion.preflight import PreflightError
+from flows.errors import PreflightError
 from flows.runtime import automations, notify
-from flows.runtime.crashed_runs import MESSAGE, SILENT, mark_orphans
+from flows.runtime.crashed_runs import MESSAGE, NO_HEARTBEAT, mark_crashed_runs
 from tests.support.nightly import listener
 from tests.support.service import START, wait_until
 
@@ -47,13 +47,13 @@ def test_somebody_is_told_of_every_run_that_died(
 ) -> None:
     """One taken for alive, one that the automation has marked; not one that ended otherwise, nor one long deleted."""
     dead = left_behind(client, tmp_path, Running(), "dead")
-    marked = left_behind(client, tmp_path, Crashed(message=f"{SILENT} for 180 s"), "marked")
+    marked = left_behind(client, tmp_path, Crashed(message=f"{NO_HEARTBEAT} for 180 s"), "marked")
     left_behind(client, tmp_path, Completed(), "completed")
     (tmp_path / str(uuid4())).touch()
     with listener() as (address, heard):
         monkeypatch.setenv(notify.SETTING, address)
-        assert sorted(mark_orphans(tmp_path)) == ["dead", "marked"]
-        assert mark_orphans(tmp_path) == []
+        assert sorted(mark_crashed_runs(tmp_path)) == ["dead", "marked"]
+        assert mark_crashed_runs(tmp_path) == []
     posted = [{"event": "failed", "text": f"anime-lora failed: {name}: {MESSAGE}"} for name in ("dead", "marked")]
     assert sorted(heard, key=lambda one: str(one["text"])) == posted
     states = [client.read_flow_run(run.id).state for run in (dead, marked)]
@@ -65,14 +65,14 @@ def test_the_automation_tells_through_the_block_that_the_setting_names(
 ) -> None:
     """A webhook is none of the server's; a block that is missing is said at once."""
     monkeypatch.setenv(notify.SETTING, "https://example.org/secret")
-    automations.install()
+    automations.install_automations()
     (only,) = client.read_automations_by_name(automations.NAME)
     assert [action.type for action in only.actions] == ["change-flow-run-state"]
     monkeypatch.setenv(notify.SETTING, "custom-webhook/dead-runs")
     with pytest.raises(PreflightError, match="no block custom-webhook/dead-runs"):
-        automations.install()
+        automations.install_automations()
     Webhook(name="nights", url="http://127.0.0.1:9", json_data={"text": "{{body}}"}).save("dead-runs")
-    automations.install()
+    automations.install_automations()
     (only,) = client.read_automations_by_name(automations.NAME)
     assert [action.type for action in only.actions] == ["change-flow-run-state", "send-notification"]
     client.delete_automation(only.id)
@@ -89,7 +89,7 @@ def test_the_server_tells_by_itself_of_a_run_without_heartbeats(client: SyncPref
         emit_event("prefect.flow-run.heartbeat", resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"})
         wait_until(lambda: bool(heard), START, "nobody was told")
     client.delete_automation(made)
-    message = f"{SILENT} for 12 s: its process or its machine is gone"
+    message = f"{NO_HEARTBEAT} for 12 s: its process or its machine is gone"
     assert heard == [{"event": "anime-lora failed", "text": f"silent: {message}"}]
     state = client.read_flow_run(run.id).state
     assert state is not None

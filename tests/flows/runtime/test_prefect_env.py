@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from anime_lora.files import write_json
 from flows import cli
-from flows.champion.preflight import PreflightError
+from flows.errors import PreflightError
 from flows.runtime import prefect_env
-from flows.serve import checked
+from flows.serve import check_schedule
 
 CLOSED = "http://127.0.0.1:9/api"
 """Nothing listens on the port that discards."""
@@ -49,8 +49,8 @@ def well(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize(("well", "there"), [(200, True), (401, True), (404, False), (503, False)], indirect=["well"])
 def test_a_server_that_asks_for_a_key_is_one(well: str, there: bool) -> None:
-    assert prefect_env.answers(well) == there
-    assert not prefect_env.answers(CLOSED)
+    assert prefect_env.is_healthy(well) == there
+    assert not prefect_env.is_healthy(CLOSED)
 
 
 @pytest.mark.parametrize("command", ["run", "retrain"])
@@ -72,7 +72,7 @@ def test_a_second_server_on_the_same_database_is_refused(
 ) -> None:
     """Its end would take the first one's address away, and runs would no more be seen there."""
     monkeypatch.chdir(tmp_path)
-    write_json(prefect_env.SERVER, {"api": well})
+    write_json(prefect_env.SERVER_RECORD, {"api": well})
     ran = CliRunner().invoke(cli.app, ["ui", "--port", "1"])
     assert (ran.exit_code, ran.output) == (
         1, f"failed: this project's server runs already: {well.removesuffix('/api')}\n",
@@ -85,5 +85,5 @@ def test_a_second_server_on_the_same_database_is_refused(
 ])  # fmt: skip
 def test_a_schedule_that_cannot_be_read_is_one_line(cron: str, timezone: str | None, says: str) -> None:
     with pytest.raises(PreflightError, match=says):
-        checked(cron, timezone)
-    checked("0 3 * * *", "Europe/Berlin")
+        check_schedule(cron, timezone)
+    check_schedule("0 3 * * *", "Europe/Berlin")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flows.runtime.process import CommandFailedError, git
+from flows.errors import CommandFailedError
+from flows.runtime.git import git
 from tests.support.clone import Clone
 
 ASKS = "!sh -c 'echo $GIT_TERMINAL_PROMPT $GIT_SSH_COMMAND'"

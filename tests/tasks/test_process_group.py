@@ -1,4 +1,4 @@
-"""A stage's process group: whatever ends the call, nobody of the group is left."""
+"""A command's process group: whatever ends the call, no process of the group is left."""
 
 import signal
 import subprocess
@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from anime_lora.files import write_json
-from tasks.dvc_process import RunCancelledError, end_group, end_leftover, listened
+from tasks.errors import RunCancelledError, StageFailedError
+from tasks.process_group import end_group, end_leftover_command, failure_reason, stream_command
 
 PARENT = """
 import subprocess, sys, time
@@ -41,15 +42,15 @@ time.sleep(600)
 
 
 def test_a_cancel_ends_the_command_and_its_children() -> None:
-    heard: list[str] = []
+    lines: list[str] = []
 
-    def ticked() -> None:
-        if heard:
+    def on_tick() -> None:
+        if lines:
             raise RunCancelledError("the run was cancelled")
 
     with pytest.raises(RunCancelledError):
-        listened("the command", [sys.executable, "-c", PARENT], heard.append, ticked)
-    assert not psutil.pid_exists(int(heard[0]))
+        stream_command("the command", [sys.executable, "-c", PARENT], lines.append, on_tick)
+    assert not psutil.pid_exists(int(lines[0]))
 
 
 def test_nobody_lives_who_left_the_group() -> None:
@@ -100,7 +101,7 @@ def test_what_a_killed_run_left_at_work_is_ended(tmp_path: Path, killed: bool) -
         process.kill()
         process.wait()
     threading.Thread(target=process.wait, daemon=True).start()  # init's part, where the run is dead
-    end_leftover(tmp_path / "at-work.json")
+    end_leftover_command(tmp_path / "at-work.json")
     assert not psutil.pid_exists(child)
     assert not list(tmp_path.iterdir())
 
@@ -108,7 +109,25 @@ def test_what_a_killed_run_left_at_work_is_ended(tmp_path: Path, killed: bool) -
 def test_a_stranger_with_the_number_of_what_was_left_lives(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
     write_json(tmp_path / "at-work.json", {"leader": process.pid, "since": 1.0})
-    end_leftover(tmp_path / "at-work.json")
+    end_leftover_command(tmp_path / "at-work.json")
     assert process.poll() is None
     process.communicate(b"\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_command_past_its_limit_is_ended_and_says_so() -> None:
+    lines: list[str] = []
+    with pytest.raises(StageFailedError, match="the command ran longer than its limit of 1 s and was ended"):
+        stream_command("the command", [sys.executable, "-c", PARENT], lines.append, timeout=1)
+    assert not psutil.pid_exists(int(lines[0]))
+
+
+@pytest.mark.parametrize(("lines", "reason"), [
+    (["error: two settings", "  train.rank", "  train.alpha", "ERROR: failed to reproduce"],
+     "two settings\n  train.rank\n  train.alpha"),
+    (["Traceback", "ValueError: no", "ERROR: failed to reproduce 'train'"],
+     "ValueError: no · failed to reproduce 'train'"),
+    (["nothing that is known"], None),
+])  # fmt: skip
+def test_a_failed_command_says_why_in_its_own_words(lines: list[str], reason: str | None) -> None:
+    assert failure_reason(lines) == reason

@@ -12,7 +12,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from anime_lora.files import write_jsonl
-from tasks.validate import committed
+from flows.errors import PreflightError
+from flows.runtime.dvc import check_remote
+from tasks.stages import committed_manifest
 from tests.house.doors import ROOT
 
 MANIFEST = Path("data/validate/manifest.jsonl")
@@ -129,10 +131,28 @@ def test_the_last_committed_version_is_found_again(
     write_jsonl(Path("rows.jsonl"), [{"id": "another"}])
     repository.dvc("repro", "-q")
     assert MANIFEST.read_bytes() != before
-    found = committed(tmp_path / "old.jsonl")
-    assert found is not None
-    assert found.read_bytes() == before
-    assert committed(tmp_path / "none.jsonl", "no-such-revision") is None
+    manifest = committed_manifest(tmp_path / "old.jsonl")
+    assert manifest is not None
+    assert manifest.read_bytes() == before
+    assert committed_manifest(tmp_path / "none.jsonl", "no-such-revision") is None
+
+
+@pytest.mark.parametrize(("config", "says"), [
+    ("", "remote 'store' doesn't exist"),
+    ("['remote \"store\"']\n    url = gs://bucket/faces\n", "requires 'dvc-gs' to be installed"),
+    ("['remote \"store\"']\n    url = store\n    keys = a\n", "extra keys not allowed"),
+    ("[remote\n", "Invalid line"),
+])  # fmt: skip
+def test_a_remote_that_is_written_down_wrong_is_told_in_dvcs_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, says: str
+) -> None:
+    """No traceback, and no night that takes it for none and commits what nobody else can have."""
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--no-scm"], check=True)
+    assert check_remote() is None
+    Path(".dvc/config").write_text(f"[core]\n    no_scm = true\n    remote = store\n{config}")
+    with pytest.raises(PreflightError, match=says):
+        check_remote()
 
 
 def test_the_documents_name_the_commands_that_are_tested() -> None:

@@ -1,0 +1,159 @@
+"""The tasks of the seven stages: each has DVC bring its stage up to date, then shows its results in Prefect's pages."""
+
+import subprocess
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+
+from anime_lora.config import paths
+from anime_lora.data.dataset_diff import compare, read_version
+from anime_lora.files import read_jsonl
+from tasks.artifacts import read_json, show_image, show_images, show_table
+from tasks.dvc_process import DVC, StageResult
+from tasks.process_group import command_environment
+from tasks.stage_run import Mode, run_stage, stage_task
+
+REJECT_COLUMNS = ("source", "path", "check", "value", "limit", "reason")
+TRAINING_IMAGES = 24
+"""So many of the resized images are shown."""
+MARKS = {"shown": "✓", "not shown": "✗"}
+
+
+@stage_task("ingest")
+def ingest(timeout: float | None = None, mode: Mode = "auto") -> State[StageResult]:
+    """Bring ingest up to date; show how many files each source gave."""
+    return run_stage("ingest", timeout, mode, show_sources)
+
+
+def show_sources() -> None:
+    """Table `sources`: files taken and rejected, by source."""
+    counts = Counter((row["source"], row["status"]) for row in read_jsonl(paths.INGEST / paths.MANIFEST))
+    sources = sorted({source for source, _ in counts})
+    rows = [{"source": one, **{status: counts[one, status] for status in ("taken", "rejected")}} for one in sources]
+    show_table(rows, "sources", "Files of each source")
+
+
+@stage_task("validate")
+def validate(timeout: float | None = None, mode: Mode = "auto") -> State[StageResult]:
+    """Bring validate up to date; show what was rejected and why, and what changed since the last committed version."""
+    return run_stage("validate", timeout, mode, show_rejects_and_changes)
+
+
+def show_rejects_and_changes() -> None:
+    """Table `rejects`: every file that is not used, with the reason; and `dataset-changes` where a version is known."""
+    quarantine = read_jsonl(paths.VALIDATE / "quarantine.jsonl")
+    rows = [{name: row.get(name) for name in REJECT_COLUMNS} for row in quarantine]
+    show_table(rows, "rejects", f"{len(rows)} files are not used, and why")
+    with tempfile.TemporaryDirectory() as folder:
+        before = committed_manifest(Path(folder) / paths.MANIFEST)
+        if before is not None:
+            changes = compare(read_version(before), read_version(paths.VALIDATE))
+            text = f"Since the last committed version of {changes.before} images: {changes.sentence()}"
+            show_table(changes.table(), "dataset-changes", text)
+
+
+def committed_manifest(target: Path, revision: str = "HEAD") -> Path | None:
+    """Validate's manifest as `dvc.lock` of a Git revision names it, put at `target` from DVC's cache or remote.
+
+    None where that revision has no such version, or its files are gone.
+    """
+    manifest = str(paths.VALIDATE / paths.MANIFEST)
+    command = [*DVC, "get", "-q", ".", manifest, "--rev", revision, "-o", str(target)]
+    done = subprocess.run(command, capture_output=True, env=command_environment(), check=False)
+    return target if done.returncode == 0 and target.is_file() else None
+
+
+@stage_task("resize")
+def resize(timeout: float | None = None, mode: Mode = "auto") -> State[StageResult]:
+    """Bring resize up to date; show some of the squares."""
+    return run_stage("resize", timeout, mode, show_training_images)
+
+
+def show_training_images() -> None:
+    """Image `training-images`: the first squares, as training reads them."""
+    rows = read_jsonl(paths.RESIZE / paths.MANIFEST)
+    files = [paths.RESIZE / row["file"] for row in rows[:TRAINING_IMAGES]]
+    show_images(files, "training-images", f"{len(files)} of {len(rows)} images as training sees them")
+
+
+@stage_task("organize")
+def organize(timeout: float | None = None, mode: Mode = "auto") -> State[StageResult]:
+    """Bring organize up to date; show the split."""
+    return run_stage("organize", timeout, mode, show_splits)
+
+
+def show_splits() -> None:
+    """Table `dataset`: images of each split, with a caption as training reads it."""
+    rows = read_jsonl(paths.ORGANIZE / "metadata.jsonl")
+    counts = Counter(row["split"] for row in rows)
+    first = {row["split"]: row["text"] for row in reversed(rows)}
+    table = [{"split": split, "images": counts[split], "for example": first[split]} for split in sorted(counts)]
+    show_table(table, "dataset", "The dataset and its held-out part")
+
+
+@stage_task("train")
+def train(timeout: float | None = None, mode: Mode = "auto") -> State[StageResult]:
+    """Bring train up to date; show each epoch's losses and the published epoch's samples."""
+    return run_stage("train", timeout, mode, show_epochs)
+
+
+def show_epochs() -> None:
+    """Table `epochs` and image `epoch-samples`."""
+    record = read_json(paths.TRAIN / "record.json")
+    epoch = record["epoch"]
+    numbers = [{k: v for k, v in row.items() if not isinstance(v, (dict, list))} for row in record["epochs"]]
+    show_table(numbers, "epochs", f"Epoch {epoch} was published: {record['reason']}")
+    samples = paths.TRAIN / "samples" / f"epoch-{epoch:02d}.png"
+    show_image(samples, "epoch-samples", f"Samples after epoch {epoch}")
+
+
+@stage_task("validate-sample")
+def validate_sample(timeout: float | None = None, mode: Mode = "auto") -> State[StageResult]:
+    """Bring validate-sample up to date; show every gallery."""
+    return run_stage("validate-sample", timeout, mode, show_galleries)
+
+
+def show_galleries() -> None:
+    """One image `gallery-<name>` each."""
+    for path in sorted((paths.VALIDATE_SAMPLE / "grids").glob("*.webp")):
+        name = path.stem.lower().replace("_", "-")
+        show_image(path, f"gallery-{name}", f"Gallery {path.stem}: base beside LoRA on the same seeds")
+
+
+@stage_task("evaluate")
+def evaluate(timeout: float | None = None, mode: Mode = "auto") -> State[StageResult]:
+    """Bring evaluate up to date; show the numbers and the verdict of each claim."""
+    return run_stage("evaluate", timeout, mode, show_metrics_and_claims)
+
+
+def show_metrics_and_claims() -> None:
+    """Table `metrics` and Markdown `verdict`."""
+    show_table(metric_rows(read_json(paths.EVALUATE / "metrics.json")), "metrics", "What was measured")
+    page = claims_page(read_json(paths.EVALUATE / "claims.json"))
+    create_markdown_artifact(markdown=page, key="verdict", description="Each claim and whether it is shown")
+
+
+def metric_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per number: its name, and its value or its own fields."""
+    numbers = {name: value for name, value in metrics.items() if name != "claims"}
+    fields = {name: value if isinstance(value, dict) else {"value": value} for name, value in numbers.items()}
+    return [{"metric": name, **values} for name, values in fields.items()]
+
+
+def claims_page(claims: list[dict[str, Any]]) -> str:
+    """The claims as a Markdown table with the sentence behind each verdict."""
+    head = ["# Verdict", "", "| claim | verdict | measured | n | |", "|---|---|---|---|---|"]
+    rows = [f"| {' | '.join(_cells(claim))} |" for claim in claims]
+    return "\n".join([*head, *rows, "", f"The whole report: `{paths.EVALUATE / 'report.html'}`"]) + "\n"
+
+
+def _cells(claim: dict[str, Any]) -> list[str]:
+    bounds = claim["interval"]
+    interval = f" [{bounds[0]:.3g}, {bounds[1]:.3g}]" if bounds else ""
+    mark = MARKS.get(claim["verdict"], "–")
+    cells = [claim["claim"], f"{mark} {claim['verdict']}", f"{claim['metric']}: {claim['text']}{interval}"]
+    return [str(cell).replace("|", "/") for cell in [*cells, claim["n"] or "", claim["reason"]]]
