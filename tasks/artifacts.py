@@ -17,6 +17,8 @@ MAX_BYTES = 300_000
 MAX_ROWS = 200
 SHRINK = 0.8
 TILE, COLUMNS = 128, 8
+Cell = str | int | float | None
+"""A value that a table of Prefect shows."""
 
 
 def show_image(path: Path, key: str, description: str) -> None:
@@ -61,7 +63,7 @@ def _webp(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def show_table(rows: Sequence[Mapping[str, object]], key: str, description: str) -> None:
+def show_table(rows: Sequence[Mapping[str, Cell]], key: str, description: str) -> None:
     """A table artifact of the first `MAX_ROWS` rows; says when there are more."""
     more = f" (the first {MAX_ROWS} of {len(rows)})" if len(rows) > MAX_ROWS else ""
     table = [dict(row) for row in rows[:MAX_ROWS]]

@@ -49,8 +49,8 @@ def apply_overrides(text: str, changes: list[str]) -> str:
         raise ParamsError(
             f"override: {', '.join(unknown)} is no value of {paths.PARAMS}: write for example train.rank=8"
         )
-    result = rewritten(text, overrides)
-    check_params(parsed(result, paths.PARAMS.name), f"{paths.PARAMS} with {', '.join(changes)}")
+    result = replace_values(text, overrides)
+    check_params(parse_document(result, paths.PARAMS.name), f"{paths.PARAMS} with {', '.join(changes)}")
     return result
 
 

@@ -34,7 +34,7 @@ def test_a_run_whose_stage_fails_goes_back_from_its_override(clone: Clone) -> No
 @pytest.mark.usefixtures("prefect")
 def test_a_run_with_work_goes_on_while_a_decision_is_not_sent(clone: Clone) -> None:
     """It sends at its end what the runs before did not."""
-    clone.decide("promoted", "v1.0.0")
+    clone.decide("rejected", None)
     clone.git("remote", "set-url", "origin", "../nowhere.git")
     assert "git push" in str(record.settle_earlier_runs())
     with pytest.raises(StageFailedError, match="ingest: the lamp went out"):

@@ -4,10 +4,12 @@ Git and DVC are real; nothing is trained, and the champion is a file of a few by
 """
 
 import hashlib
-import json
+import io
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+
+from ruamel.yaml import YAML
 
 from anime_lora.config import paths
 from anime_lora.config.load import read_document
@@ -38,7 +40,9 @@ def locked(rank: int) -> str:
     """A dvc.lock whose training had this rank, and otherwise the values of the project."""
     train = {**read_document(ROOT / "params.yaml")["train"], "rank": rank}
     stage = {"cmd": "python -m anime_lora train", "params": {"params.yaml": {"train": train}}}
-    return json.dumps({"schema": "2.0", "stages": {"train": stage}})
+    stream = io.StringIO()
+    YAML(typ="safe", pure=True).dump({"schema": "2.0", "stages": {"train": stage}}, stream)
+    return stream.getvalue()
 
 
 class Clone:
@@ -55,7 +59,8 @@ class Clone:
         self.git("remote", "add", "origin", "../origin.git")
         self.introduce()
         self.write(".dvc/config", "")
-        self.write(".gitignore", "/.cache/\n/.dvc/tmp/\n/.dvc/cache/\n")
+        self.write(".dvc/.gitignore", "/config.local\n/tmp\n/cache\n")
+        self.write(".gitignore", "/.cache/\n")
         self.write("dvc.yaml", DVC_YAML)
         self.write("faces/one.png", "one")
         self.rank(16, 16)
