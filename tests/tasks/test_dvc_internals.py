@@ -26,8 +26,9 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--no-scm"], check=True)
     Path("dvc.yaml").write_text(STAGE)
-    Path("room/inner").mkdir(parents=True)
-    for name in ("b.py", "a.py", "inner/é.py"):
+    Path(".dvcignore").write_text("__pycache__\n*.pyc\n")
+    Path("room/inner/__pycache__").mkdir(parents=True)
+    for name in ("b.py", "a.py", "inner/é.py", "inner/__pycache__/é.pyc"):
         Path("room", name).write_text(name)
     return tmp_path / RWLOCK
 
