@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
-from anime_lora.data.source_diff import Difference
+from anime_lora.data.source_diff import SourceChanges
 from flows.champion.preflight import preflight
 from flows.champion.triggers import changes_since_last_run
 from flows.errors import RunCancelledError, StageFailedError
@@ -120,7 +120,7 @@ def _call(
     return state
 
 
-def stages_to_force(difference: Difference) -> set[str]:
+def stages_to_force(changes: SourceChanges) -> set[str]:
     """Ingest when a source that is a URL has changed: it is no dep, so DVC would call ingest unchanged."""
-    changed = (*difference.added, *difference.removed, *difference.changed)
-    return {"ingest"} if any("://" in row["source"] for row in changed) else set()
+    files = (*changes.added, *changes.removed, *changes.changed)
+    return {"ingest"} if any("://" in file.source for file in files) else set()

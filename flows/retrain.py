@@ -102,10 +102,10 @@ def skip(work: Work, unsent: str | None) -> State[None]:
 def _train_and_decide(
     reason: str, force: Stage | None, changes: list[str], limit_minutes: float | None, work: Work
 ) -> State[None]:
-    if work.difference.summary():
-        show_table(work.difference.table(), "source-changes", f"What changed in the sources: {work.why}")
+    if work.changes.summary():
+        show_table(work.changes.table(), "source-changes", f"What changed in the sources: {work.why}")
     check_remote_and_gpu(load_params(paths.PARAMS))
-    run_chain(0, limit_minutes, {*([force] if force else []), *stages_to_force(work.difference)})
+    run_chain(0, limit_minutes, {*([force] if force else []), *stages_to_force(work.changes)})
     verdict = compare_with_champion()
     failed: SmokeTestError | None = None
     with undo_on_failure():

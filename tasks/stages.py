@@ -52,7 +52,7 @@ def show_rejects_and_changes() -> None:
         before = committed_manifest(Path(folder) / paths.MANIFEST)
         if before is not None:
             changes = compare(read_version(before), read_version(paths.VALIDATE))
-            text = f"Since the last committed version of {changes.before} images: {changes.sentence()}"
+            text = f"Since the last committed version of {changes.before} images: {changes.summary()}"
             show_table(changes.table(), "dataset-changes", text)
 
 

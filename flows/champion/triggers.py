@@ -26,8 +26,8 @@ class Work:
 
     due: bool
     why: str
-    difference: source_diff.Difference
-    sources: list[dict[str, Any]]
+    changes: source_diff.SourceChanges
+    sources: list[source_diff.FileHash]
 
 
 def find_work(force: str | None, overrides: list[str]) -> Work:
@@ -37,16 +37,16 @@ def find_work(force: str | None, overrides: list[str]) -> Work:
         SourceError: a source cannot be listed.
     """
     params = load_params(paths.PARAMS)
-    sources = source_diff.contents(params.ingest)
-    difference = source_diff.difference(source_diff.read(SOURCES), sources)
+    sources = source_diff.hash_sources(params.ingest)
+    changes = source_diff.compare(source_diff.read_lock(SOURCES), sources)
     asked = [*([f"{force} forced"] if force else []), *overrides]
     settings = [*asked, *([] if overrides else changes_since_decision())]
-    waiting = reason_to_wait(difference.images, params.retrain, days_since_training(read_history()))
+    waiting = reason_to_wait(changes.images, params.retrain, days_since_training(read_history()))
     if waiting is not None and not settings:
-        return Work(False, waiting, difference, sources)
-    images = [f"images: {difference.words()}"] if difference.images else []
+        return Work(False, waiting, changes, sources)
+    images = [f"images: {changes.summary()}"] if changes.images else []
     more = [f"{len(settings) - NAMED} more"] if len(settings) > NAMED else []
-    return Work(True, ", ".join([*images, *settings[:NAMED], *more]), difference, sources)
+    return Work(True, ", ".join([*images, *settings[:NAMED], *more]), changes, sources)
 
 
 def reason_to_wait(images: int, settings: Retrain, age: float | None) -> str | None:

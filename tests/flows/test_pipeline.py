@@ -6,7 +6,7 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
-from anime_lora.data.source_diff import Difference
+from anime_lora.data.source_diff import FileHash, SourceChanges
 from flows import pipeline
 from flows.errors import RunCancelledError, StageFailedError
 from flows.pipeline import run_chain, stages_to_force
@@ -78,7 +78,7 @@ def test_no_minutes_are_no_limit(minutes: float | None, seconds: float | None) -
 @pytest.mark.parametrize(("source", "forced"), [("s3://bucket/faces", {"ingest"}), ("faces", set())])
 def test_ingest_is_forced_for_what_dvc_cannot_see(source: str, forced: set[str]) -> None:
     """An image that came, went or changed behind a URL; a folder's is DVC's to find."""
-    rows = [{"source": source, "path": "1.png"}]
-    for difference in (Difference(rows, [], []), Difference([], rows, []), Difference([], [], rows)):
-        assert stages_to_force(difference) == forced
-    assert stages_to_force(Difference([], [], [])) == set()
+    files = [FileHash(source, "1.png", 1, None)]
+    for changes in (SourceChanges(files, [], []), SourceChanges([], files, []), SourceChanges([], [], files)):
+        assert stages_to_force(changes) == forced
+    assert stages_to_force(SourceChanges([], [], [])) == set()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from anime_lora.data.source_diff import Difference
+from anime_lora.data.source_diff import SourceChanges
 from flows.champion import record
 from flows.champion.triggers import NO_NEW_DATA, Work
 from flows.errors import CommandFailedError, PreflightError, StageFailedError
@@ -43,7 +43,7 @@ def test_a_run_with_work_goes_on_while_a_decision_is_not_sent(clone: Clone) -> N
 
 def test_a_run_without_work_fails_while_a_decision_is_not_sent() -> None:
     """Skipped would look well every morning."""
-    work = Work(False, NO_NEW_DATA, Difference([], [], []), [])
+    work = Work(False, NO_NEW_DATA, SourceChanges([], [], []), [])
     state = skip(work, None)
     assert (state.name, state.message, state.is_completed()) == ("Skipped", NO_NEW_DATA, True)
     words = "no new data, but what earlier runs decided is not sent: git push: no route"

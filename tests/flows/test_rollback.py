@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anime_lora.data.source_diff import Difference
+from anime_lora.data.source_diff import SourceChanges
 from flows.champion import record, store
 from flows.champion.compare import Verdict
 from flows.champion.triggers import Work
@@ -53,7 +53,7 @@ def test_a_rollback_does_not_wait_for_dvcs_remote(
     assert "what DVC's remote lacks" in caplog.text
     assert (store.FOLDER / store.ADAPTER).read_bytes() == b"v1.0.0"
     assert clone.git("log", "-1", "--format=%s", "@{upstream}") == "Roll back to v1.0.0: too dark"
-    work = Work(True, "train forced", Difference([], [], []), [])
+    work = Work(True, "train forced", SourceChanges([], [], []), [])
     with pytest.raises(error):
         record.record_decision(Verdict(False, "worse", (), "b" * 64), "by hand", work, [])
 

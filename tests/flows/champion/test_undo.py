@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anime_lora.config import paths
-from anime_lora.data.source_diff import Difference
+from anime_lora.data.source_diff import SourceChanges
 from anime_lora.files import write_bytes
 from flows.champion import record, store
 from flows.champion.compare import Verdict
@@ -93,7 +93,7 @@ def test_a_decision_that_cannot_be_committed_is_not_left_behind(clone: Clone) ->
     clone.promote("v1.0.0", b"the champion")
     clone.hook(".git", "pre-commit", "echo the hook says no >&2; exit 1")
     clone.train(b"a better one")
-    work = Work(True, "train forced", Difference([], [], []), [])
+    work = Work(True, "train forced", SourceChanges([], [], []), [])
     with pytest.raises(CommandFailedError, match="the hook says no"), undo_on_failure():
         store.publish()
         record.record_decision(Verdict(True, "better", (), store.trained_sha256()), "by hand", work, [])
