@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anime_lora.config.retrain import Retrain
+from anime_lora.config.section import Retrain
 from flows.champion.triggers import code_changes, data_changes, reason_to_wait
 from flows.runtime.dvc import locked_stages
 from tasks.dvc_internals import file_md5
