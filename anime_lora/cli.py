@@ -294,10 +294,13 @@ def rematch(
 
     Scores of another suite or another held-out set say nothing about this one.
     """
-    from anime_lora.evaluation.rematch import rematch as run
+    from anime_lora.evaluation.stage import evaluate as measure
+    from anime_lora.sampling.stage import validate_sample as generate
 
     params = _params()
-    run(folder, out, params.validate_sample, params.evaluate, params.concept, params.base, params.compute)
+    sections = (params.concept, params.base, params.compute)
+    generate(params.validate_sample, *sections, train=folder, out=out / "samples")
+    measure(params.evaluate, *sections, samples=out / "samples", train=folder, out=out / "evaluate")
 
 
 @app.command(rich_help_panel=RUNS_PANEL, epilog=examples(("anime-lora check", "before a long run of `dvc repro`")))

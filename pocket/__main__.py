@@ -13,7 +13,7 @@ from pocket.faces.samples import render_samples
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 RECIPE = Path(__file__).with_name("recipe.yaml")
 BASE = Path("data/base")
-METRICS = paths.EVALUATE / "metrics.json"
+SCORES = paths.EVALUATE / "scores.json"
 
 
 @app.command()
@@ -44,7 +44,7 @@ def train(  # noqa: PLR0917  options of a command
 def measure(
     base: Annotated[Path, typer.Option(help="folder with `pocket` and `pocket-clip`")] = BASE,
     images: Annotated[int, typer.Option(min=8, help="images behind each figure")] = 96,
-    metrics: Annotated[Path, typer.Option(help="of the default run, for the last rows")] = METRICS,
+    scores: Annotated[Path, typer.Option(help="of the default run, for the last rows")] = SCORES,
 ) -> None:
     """Measure the published models on characters they have not seen; prints the table of docs/pocket-base.md."""
     from pocket.measure import measure as run
@@ -52,7 +52,7 @@ def measure(
     table = sys.stdout
     print("| what | measured | bar | |\n|---|---|---|---|", flush=True)
     with redirect_stdout(sys.stderr):  # the lines of progress
-        for row in run(base, images, metrics):
+        for row in run(base, images, scores):
             reached = "reached" if row.reached else "not reached"
             print(f"| {row.what} | {row.figure} | {row.bar} | {reached} |", file=table, flush=True)
 

@@ -41,8 +41,8 @@ class Row:
     reached: bool
 
 
-def measure(folder: Path, images: int, metrics: Path) -> Iterator[Row]:
-    """Measure `pocket` and `pocket-clip` in `folder`; `images` per figure; `metrics` are those of the default run."""
+def measure(folder: Path, images: int, scores: Path) -> Iterator[Row]:
+    """Measure `pocket` and `pocket-clip` in `folder`; `images` per figure; `scores` are those of the default run."""
     pipe = StableDiffusionPipeline.from_pretrained(folder / "pocket", dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     scorer = ZeroShotScorer(folder / "pocket-clip")
@@ -54,7 +54,7 @@ def measure(folder: Path, images: int, metrics: Path) -> Iterator[Row]:
     yield from _autoencoder(pipe.vae, images)
     yield from _scorer(scorer, 10 * images)
     yield from _prompts(pipe, scorer, images)
-    yield from default_run_rows(metrics)
+    yield from default_run_rows(scores)
 
 
 class ZeroShotScorer:
@@ -211,17 +211,17 @@ def _prompts(pipe: StableDiffusionPipeline, scorer: ZeroShotScorer, count: int) 
     yield Row(what, f"{share:.3f}", "≤ 0.05", share <= 0.05)
 
 
-def default_run_rows(metrics: Path) -> list[Row]:
+def default_run_rows(scores: Path) -> list[Row]:
     """Rows of the default run, in the order of the bars; none where there was no run yet."""
-    if not metrics.is_file():
+    if not scores.is_file():
         return []
-    values: dict[str, Any] = json.loads(metrics.read_text(encoding="utf-8"))
-    style, rise, fall, own = (
-        values[name] for name in ("style", "strength.rho_style", "strength.rho_identity", "strength.at_0.65.nearer")
-    )
+    numbers: dict[str, Any] = json.loads(scores.read_text(encoding="utf-8"))["numbers"]
+    strength, hair = numbers["strength"], numbers["features"]["attributes"]["hair colour"]
+    style, rise, fall = numbers["style"]["score"], strength["rho_style"], strength["rho_identity"]
+    own = strength["keeping"]["nearer"]
     return [
-        _at_least("after the default run: domain anime, with trigger", values["domain.lora"], 0.90),
-        _at_least("after the default run: hair colour as asked", values["features.hair_colour"], 0.85),
+        _at_least("after the default run: domain anime, with trigger", numbers["domain"]["lora"], 0.90),
+        _at_least("after the default run: hair colour as asked", hair["accuracy"], 0.85),
         _interval("after the default run: style S", style, "≥ 0.6, lower-95 > 0", style["value"] >= 0.6),
         _interval("img2img: style rises with strength, ρ", rise, "lower-95 > 0", rise["low"] > 0),
         _interval("img2img: identity falls with strength, ρ", fall, "upper-95 < 0", fall["high"] < 0),

@@ -17,6 +17,7 @@ from anime_lora.evaluation.statistics import Floats
 from anime_lora.files import sha256_file
 
 BATCH = 32
+NO_TEXT = "the encoder has no text side (evaluate.encoders)"
 
 
 class Encoder(Protocol):
@@ -60,20 +61,20 @@ class TransformersEncoder:
     @torch.inference_mode()
     def images(self, images: Sequence[Image.Image]) -> Floats:
         """Unit vectors of RGB images, (n, d)."""
-        found = []
+        outputs = []
         for start in range(0, len(images), BATCH):
             inputs = self.processor(images=list(images[start : start + BATCH]), return_tensors="pt").to(self.device)
-            found.append(self.model.get_image_features(**inputs) if self.reads_text else self.model(**inputs))
-        return _unit(found)
+            outputs.append(self.model.get_image_features(**inputs) if self.reads_text else self.model(**inputs))
+        return _unit_rows(outputs)
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> Floats:
         """Unit vectors of texts, (n, d)."""
         inputs = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(self.device)
-        return _unit([self.model.get_text_features(**inputs)])
+        return _unit_rows([self.model.get_text_features(**inputs)])
 
 
-def _unit(outputs: Sequence[Any]) -> Floats:
+def _unit_rows(outputs: Sequence[Any]) -> Floats:
     """Stack model outputs as float64 rows of length 1."""
     tensors = [out if isinstance(out, torch.Tensor) else out.pooler_output for out in outputs]
     rows: Floats = torch.cat(tensors).double().cpu().numpy()

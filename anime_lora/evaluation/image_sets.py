@@ -1,15 +1,16 @@
-"""Everything that is looked at: generated images, sources, held-out and training images, and their vectors."""
+"""The images that are measured: generated, sources, held-out and training images, with their vectors."""
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 
+from anime_lora.config.evaluate import Evaluate
 from anime_lora.config.paths import MANIFEST
 from anime_lora.errors import DatasetError, EvaluationError
 from anime_lora.evaluation.encoders import Encoder
@@ -19,7 +20,8 @@ from anime_lora.images import read_rgb
 from anime_lora.sampling.results import read_generated
 from anime_lora.sampling.sources import read_sources
 
-CLUSTER = ["cluster", "seed"]
+Rows = NDArray[np.int64]
+"""Places in the table of `ImageSets.generated`."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,10 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
-class Album:
-    """What `evaluate` measures; `size` is the base's resolution, at which everything is compared.
+class ImageSets:
+    """All that `evaluate` measures; `size` is the base's resolution, at which everything is compared.
 
-    `originals` are the held-out images as they came, at their native size; `encode` does not see them.
+    `originals` are the held-out images as they came, at their native size; no encoder sees them.
     """
 
     generated: ImageSet
@@ -61,26 +63,49 @@ class Album:
     resamples: int
     seed: int
 
-    def parts(self) -> list[ImageSet]:
-        """Every set of images that is encoded."""
+    def encoded(self) -> list[ImageSet]:
+        """The sets that encoders see."""
         return [self.generated, self.sources, self.counterparts, self.holdout, self.train]
 
-    def paired(self, gallery: str, by: str, keys: Sequence[str] = CLUSTER, **only: Any) -> pd.DataFrame:
-        """Rows of `generated` by unit (index `keys`) and arm (columns: values of `by`); without incomplete units."""
+    def paired(self, gallery: str, by: str) -> pd.DataFrame:
+        """Rows of `generated` by cluster and seed (index) and arm (columns: values of `by`); no incomplete units."""
         table = self.generated.table
-        chosen = table[table["gallery"] == gallery]
-        for name, value in only.items():
-            chosen = chosen[chosen[name] == value]
-        rows = chosen.reset_index(names="row")
-        return rows.pivot_table(index=list(keys), columns=by, values="row", sort=False).dropna().astype(int)
+        rows = table[table["gallery"] == gallery].reset_index(names="row")
+        return rows.pivot_table(index=["cluster", "seed"], columns=by, values="row", sort=False).dropna().astype(int)
 
     def resample(self, clusters: Iterable[object], what: str) -> Resample:
-        """Bootstrap resamples of units; they depend on the seed and on `what` is measured only."""
+        """Bootstrap resamples of units. `what` is measured enters their seed."""
         return Resample(list(clusters), self.resamples, self.seed + zlib.crc32(what.encode()))
 
     def over(self, units: pd.DataFrame, what: str) -> Resample:
         """`resample` of the units of `paired`, clustered by their first key."""
         return self.resample(units.index.get_level_values(0), what)
+
+    def trigger_units(self) -> "TriggerUnits":
+        """The 2×2 of LoRA and trigger."""
+        units = self.paired("trigger", "arm")
+        cells = (units[arm].to_numpy() for arm in ("base-plain", "base-trigger", "lora-plain", "lora-trigger"))
+        return TriggerUnits(*unit_names(units), *cells)
+
+
+@dataclass(frozen=True)
+class TriggerUnits:
+    """The 2×2 of LoRA and trigger by (prompt, seed): each unit's prompt and name, and its row in every cell, (n,)."""
+
+    prompts: list[str]
+    names: list[str]
+    base_plain: Rows
+    base_trigger: Rows
+    lora_plain: Rows
+    lora_trigger: Rows
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def unit_names(units: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Cluster and name of each unit of `ImageSets.paired`."""
+    return [str(key[0]) for key in units.index], [" | ".join(map(str, key)) for key in units.index]
 
 
 def encode(images: ImageSet, encoder: Encoder, size: int) -> None:
@@ -89,6 +114,26 @@ def encode(images: ImageSet, encoder: Encoder, size: int) -> None:
         images.vectors[encoder.name] = encoder.images(list(images.images(size)))
     else:
         images.vectors[encoder.name] = np.empty((0, 0))
+
+
+def load_image_sets(samples: Path, ingest: Path, dataset: Path, size: int, settings: Evaluate) -> ImageSets:
+    """The images of validate-sample, the dataset of organize, and the originals that ingest took; not yet encoded.
+
+    Raises:
+        EvaluationError, DatasetError: some are not there.
+    """
+    train, holdout = load_dataset(dataset)
+    return ImageSets(
+        generated=load_generated(samples),
+        sources=load_sources(samples, "sources"),
+        counterparts=load_sources(samples, "counterparts"),
+        holdout=holdout,
+        train=train,
+        originals=load_originals(ingest, holdout.table["id"]),
+        size=size,
+        resamples=settings.bootstrap,
+        seed=settings.seed,
+    )
 
 
 def load_generated(folder: Path) -> ImageSet:
@@ -100,15 +145,15 @@ def load_generated(folder: Path) -> ImageSet:
     """
     table = pd.DataFrame([asdict(image) for image in read_generated(folder)])
     table["path"] = [folder / file for file in table["file"]]
-    _there(table["path"])
+    _check_files(table["path"])
     return ImageSet(table, {})
 
 
 def load_sources(folder: Path, kind: str) -> ImageSet:
     """Sources or their true counterparts, as validate-sample placed them: columns source, path, labels."""
     rows = [{**asdict(row), "path": folder / kind / Path(row.file).name} for row in read_sources(folder)]
-    kept = [row for row in rows if row["path"].is_file()]
-    return ImageSet(pd.DataFrame(kept, columns=["source", "file", "labels", "path"]), {})
+    there = [row for row in rows if row["path"].is_file()]
+    return ImageSet(pd.DataFrame(there, columns=["source", "file", "labels", "path"]), {})
 
 
 def load_dataset(folder: Path) -> tuple[ImageSet, ImageSet]:
@@ -123,7 +168,7 @@ def load_dataset(folder: Path) -> tuple[ImageSet, ImageSet]:
         raise DatasetError(f"{folder}/metadata.jsonl cannot be read: run `dvc repro organize` first") from error
     table = pd.DataFrame(rows, columns=["id", "file", "text", "caption", "cluster", "split"])
     table["path"] = [folder / file for file in table["file"]]
-    _there(table["path"])
+    _check_files(table["path"])
     parts = [table[table["split"] == split].reset_index(drop=True) for split in ("train", "holdout")]
     return ImageSet(parts[0], {}), ImageSet(parts[1], {})
 
@@ -139,11 +184,11 @@ def load_originals(folder: Path, ids: Iterable[str]) -> ImageSet:
         rows = [{"id": one, "path": stored[one]} for one in ids]
     except (OSError, ValueError, KeyError) as error:
         raise DatasetError(f"{folder / MANIFEST} lacks images of the dataset: run `dvc repro ingest` first") from error
-    _there(row["path"] for row in rows)
+    _check_files(row["path"] for row in rows)
     return ImageSet(pd.DataFrame(rows, columns=["id", "path"]), {})
 
 
-def _there(files: Iterable[Path]) -> None:
+def _check_files(files: Iterable[Path]) -> None:
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise EvaluationError(

@@ -14,21 +14,47 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval (None: one cluster has none), its `n` clusters and the images behind it."""
+    """A finite number with its 95 % interval (None: there is none), its `n` clusters and the images behind it."""
 
     value: float
     low: float | None
     high: float | None
     n: int
-    pictures: int
+    images: int
 
-    def above(self, limit: float) -> bool:
-        """The whole interval lies above `limit`."""
-        return self.low is not None and self.low > limit
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both bounds, where there are any."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
-    def below(self, limit: float) -> bool:
-        """The whole interval lies below `limit`."""
-        return self.high is not None and self.high < limit
+
+def exact(value: float, n: int) -> Estimate:
+    """A number of one fixed set of `n` images: nothing is resampled, so it has no interval."""
+    return Estimate(value, None, None, n, n)
+
+
+def is_above(estimate: Estimate | None, limit: float) -> bool:
+    """Whether the whole interval lies above `limit`; not where there is none."""
+    return estimate is not None and estimate.low is not None and estimate.low > limit
+
+
+def is_below(estimate: Estimate | None, limit: float) -> bool:
+    """Whether the whole interval lies below `limit`; not where there is none."""
+    return estimate is not None and estimate.high is not None and estimate.high < limit
+
+
+@dataclass(frozen=True)
+class PairedUnits:
+    """Values of one measure by unit, of which two LoRAs' are compared in pairs: lists of one length.
+
+    `own` is what the style images themselves reach, where the measure has that.
+    """
+
+    clusters: list[str]
+    units: list[str]
+    lora: list[float]
+    base: list[float] | None = None
+    own: float | None = None
 
 
 class Resample:
@@ -49,21 +75,28 @@ class Resample:
             self.weights[1:, units] = sampled
         self.clusters = len(names)
 
-    def estimate(self, statistic: Callable[[Floats], Floats], images: int | None = None) -> Estimate:
-        """`statistic` maps weights (rows, units) to one number per row; rows without one (NaN) are left out."""
+    def estimate(self, statistic: Callable[[Floats], Floats], images: int | None = None) -> Estimate | None:
+        """`statistic` of the units with its interval; None where it has no finite value.
+
+        Args:
+            statistic: maps weights (rows, units) to one number per row; rows without one (NaN) are left out.
+            images: how many images are behind it; None: one per unit.
+        """
         with np.errstate(invalid="ignore", divide="ignore"):
             sampled = statistic(self.weights)
+        if not np.isfinite(sampled[0]):
+            return None
         low, high = expanded_percentiles(sampled[1:], self.clusters)
         count = self.weights.shape[1] if images is None else images
         return Estimate(float(sampled[0]), low, high, self.clusters, count)
 
-    def mean(self, values: Floats, images: int | None = None) -> Estimate:
-        """Mean of one value per unit; NaN where a unit has none."""
+    def mean(self, values: Floats, images: int | None = None) -> Estimate | None:
+        """Mean of one value per unit (NaN where a unit has none); None where none has one."""
         known = np.isfinite(values)
         filled = np.where(known, values, 0.0)
         return self.estimate(lambda weights: weights @ filled / (weights @ known), images)
 
-    def pairwise(self, kernel: Floats) -> Estimate:
+    def pairwise(self, kernel: Floats) -> Estimate | None:
         """`pairwise_mean` of a symmetric (units, units) kernel."""
         return self.estimate(lambda weights: pairwise_mean(weights, kernel))
 
@@ -72,8 +105,8 @@ def pairwise_mean(weights: Floats, kernel: Floats) -> Floats:
     """Mean of kernel[i, j] over pairs of different units, weighted: (rows,). A unit is never its own pair."""
     others = kernel - np.diag(np.diag(kernel))
     pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
-    found: Floats = np.einsum("bi,bi->b", weights @ others, weights) / pairs
-    return found
+    means: Floats = np.einsum("bi,bi->b", weights @ others, weights) / pairs
+    return means
 
 
 def expanded_percentiles(sampled: Floats, n: int) -> tuple[float | None, float | None]:
@@ -89,3 +122,20 @@ def expanded_percentiles(sampled: Floats, n: int) -> tuple[float | None, float |
     tail = float(stats.norm.cdf(-reach))
     low, high = np.quantile(known, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def spearman(positions: Floats, values: Floats) -> Floats:
+    """Rank correlation of each row of `values` (rows, k) with `positions` (k,); 0 where a row never changes."""
+    ranks, places = _ranks(values), _ranks(positions[None])[0]
+    ranks, places = ranks - ranks.mean(1, keepdims=True), places - places.mean()
+    spread = np.sqrt((ranks**2).sum(1) * (places**2).sum())
+    rho: Floats = np.where(spread > 0, ranks @ places / np.where(spread > 0, spread, 1.0), 0.0)
+    return rho
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks within each row, ties shared."""
+    below = (values[:, None, :] < values[:, :, None]).sum(2)
+    same = (values[:, None, :] == values[:, :, None]).sum(2)
+    ranks: Floats = below + (same - 1) / 2.0
+    return ranks

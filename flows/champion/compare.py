@@ -36,14 +36,14 @@ def compare_with_champion() -> Verdict:
     Raises:
         ChampionError, StageFailedError: the champion cannot be read or measured.
     """
-    from anime_lora.evaluation.promotion import decide  # loads torch, which a run without work does not need
+    from anime_lora.evaluation.promotion import Scores, decide  # loads torch, which a run without work does not need
 
     settings = load_params(paths.PARAMS).evaluate
     challenger, champion = store.trained_sha256(), store.champion_sha256()
     if challenger == champion:
         return Verdict(False, "the champion stays: training gave the same file again", (), challenger)
-    scores = None if champion is None else store.read_scores(measure_champion())
-    decision = decide(store.read_scores(), scores, settings)
+    scores = None if champion is None else Scores.model_validate(store.read_scores(measure_champion()))
+    decision = decide(Scores.model_validate(store.read_scores()), scores, settings)
     tests = tuple(PromotionTest(**asdict(test)) for test in decision.tests)
     return Verdict(decision.promoted, decision.reason, tests, challenger)
 

@@ -1,71 +1,157 @@
 """Does strength trade identity for style: img2img of known people, by strength, with and without the LoRA."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from anime_lora.evaluation.encoders import Encoder
-from anime_lora.evaluation.image_sets import Album
-from anime_lora.evaluation.metrics.equal import lead
-from anime_lora.evaluation.metrics.labels import Attributes, classify
+from anime_lora.evaluation.image_sets import ImageSets, Rows
 from anime_lora.evaluation.metrics.pixels import ssim
-from anime_lora.evaluation.metrics.results import Findings, columns, unit_values
-from anime_lora.evaluation.metrics.similarity import spearman
+from anime_lora.evaluation.metrics.prompt import Attributes, classify
 from anime_lora.evaluation.metrics.style import scale_of_style
-from anime_lora.evaluation.statistics import Floats, Resample
+from anime_lora.evaluation.statistics import Estimate, Floats, PairedUnits, Resample, spearman
 
-VALUES = ("style", "identity", "agreement", "truth", "nearer", "found")
-KEPT = 0.65
-"""The mission's strength that keeps features; promotion compares identity there."""
+KEEPING, RESTYLING = 0.65, 0.8
+"""The mission's strengths: one that keeps features, where promotion compares identity, and one for more style."""
+NO_SOURCES = "there are no source images (validate_sample.sources)"
+NO_CONTROLNET = "no ControlNet is set (validate_sample.controlnet)"
 
 
 @dataclass(frozen=True)
-class Look:
-    """Values by source and seed (rows) and strength (columns) of one arm."""
+class StrengthPoint:
+    """Means over sources at one strength; attributes and counterparts are None where nothing is known of them."""
+
+    strength: float
+    arm: str
+    style: Estimate | None = None
+    identity: Estimate | None = None
+    """Cosine of image and source."""
+    agreement: Estimate | None = None
+    """Share of attributes that the encoder sees alike in image and source."""
+    truth: Estimate | None = None
+    """Cosine to the source's true counterpart in the style."""
+    nearer: Estimate | None = None
+    """Share of the other counterparts that are farther than the own one; 0.5 is chance."""
+    retrieved: Estimate | None = None
+    """Share of images whose own counterpart is the nearest of all."""
+    n: int = 0
+
+
+@dataclass(frozen=True)
+class StructurePoint:
+    """Mean SSIM of source and image at 64 px, at one strength."""
+
+    strength: float
+    arm: str
+    ssim: Estimate | None
+    n: int
+
+
+@dataclass(frozen=True)
+class StrengthMetrics:
+    """Style and identity by strength with the LoRA, and the LoRA against the base."""
+
+    rho_style: Estimate | None = None
+    rho_identity: Estimate | None = None
+    keeping: StrengthPoint = StrengthPoint(KEEPING, "lora")
+    """With the LoRA; empty where the suite lacks the strength."""
+    restyling: StrengthPoint = StrengthPoint(RESTYLING, "lora")
+    """As `keeping`."""
+    style_rise: Estimate | None = None
+    """From `KEEPING` to `RESTYLING`."""
+    identity_fall: Estimate | None = None
+    style_at_equal_identity: Estimate | None = None
+    """LoRA minus base."""
+    truth_gain: Estimate | None = None
+    """Cosine to the true counterpart at `KEEPING`, LoRA minus base."""
+    points: tuple[StrengthPoint, ...] = ()
+    units: PairedUnits | None = None
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
+class ControlNetMetrics:
+    """LoRA with the ControlNet against LoRA alone: identity at equal style, and both differences at one strength."""
+
+    identity_gain: Estimate | None = None
+    identity_change: Estimate | None = None
+    style_change: Estimate | None = None
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Values of one arm by source and seed (rows) and strength (columns); those of `StrengthPoint` before the mean."""
 
     strengths: Floats
-    rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-    """Rows of `album.generated`."""
     style: Floats
     identity: Floats
     agreement: Floats
     truth: Floats
-    """Cosine to the true counterpart; NaN where there is none."""
     nearer: Floats
-    """Share of the other counterparts that are farther than the own one; 0.5 is chance, NaN where there is none."""
-    found: Floats
-    """1 where the true counterpart is the nearest of all counterparts, else 0; NaN where there is none."""
+    retrieved: Floats
+
+    def point(self, name: str, column: int, resample: Resample) -> StrengthPoint:
+        """The means at one strength."""
+        style, identity, agreement, truth, nearer, retrieved = (
+            resample.mean(values[:, column])
+            for values in (self.style, self.identity, self.agreement, self.truth, self.nearer, self.retrieved)
+        )
+        return StrengthPoint(
+            float(self.strengths[column]), name, style, identity, agreement, truth, nearer, retrieved,
+            resample.clusters,
+        )  # fmt: skip
+
+    def column(self, strength: float) -> int | None:
+        """The column of a strength; None where it is not in the suite."""
+        columns = np.flatnonzero(self.strengths == strength)
+        return int(columns[0]) if len(columns) else None
 
 
-def strength(album: Album, encoder: Encoder, attributes: Attributes) -> Findings:
+def measure_strength(
+    images: ImageSets, encoder: Encoder, attributes: Attributes
+) -> tuple[StrengthMetrics, ControlNetMetrics]:
     """Style and identity by strength, their rank correlation, agreement of attributes, and the true counterparts."""
-    found, arms = Findings(), _arms(album)
-    if "lora" not in arms:
-        return found
-    resample = album.over(arms["lora"], "strength")
-    looks = {arm: _look(album, encoder, attributes, table) for arm, table in arms.items()}
-    found.curves["strength"] = [
-        _point(arm, look, column, resample) for arm, look in looks.items() for column in range(len(look.strengths))
-    ]
-    lora = looks["lora"]
-    for name, values in (("style", lora.style), ("identity", lora.identity)):
-        found.numbers[f"strength.rho_{name}"] = resample.mean(spearman(lora.strengths, values), values.size)
-    _near(found, lora, resample)
-    names = [list(part) for part in zip(*arms["lora"].index, strict=True)]
-    _for_promotion(found, lora, names)
-    if "base" in looks:
-        _against_base(found, lora, looks["base"], resample)
-    if "control" in looks:
-        _with_control(found, lora, looks["control"], resample)
-    return found
+    tables = _rows_by_strength(images)
+    if "lora" not in tables:
+        return StrengthMetrics(missing=NO_SOURCES), ControlNetMetrics(missing=NO_SOURCES)
+    resample = images.over(tables["lora"], "strength")
+    arms = {name: _arm(images, encoder, attributes, table) for name, table in tables.items()}
+    points = tuple(
+        arm.point(name, column, resample) for name, arm in arms.items() for column in range(len(arm.strengths))
+    )
+    lora, base = arms["lora"], arms.get("base")
+    by_strength = {point.strength: point for point in points if point.arm == "lora"}
+    low, high = lora.column(KEEPING), lora.column(RESTYLING)
+    both = low is not None and high is not None
+    control = ControlNetMetrics(missing=NO_CONTROLNET)
+    if "control" in arms:
+        control = _against_control(lora, arms["control"], resample)
+    return StrengthMetrics(
+        rho_style=resample.mean(spearman(lora.strengths, lora.style), lora.style.size),
+        rho_identity=resample.mean(spearman(lora.strengths, lora.identity), lora.identity.size),
+        keeping=by_strength.get(KEEPING, StrengthMetrics.keeping),
+        restyling=by_strength.get(RESTYLING, StrengthMetrics.restyling),
+        style_rise=resample.mean(lora.style[:, high] - lora.style[:, low]) if both else None,
+        identity_fall=resample.mean(lora.identity[:, low] - lora.identity[:, high]) if both else None,
+        style_at_equal_identity=None if base is None else resample.estimate(
+            lambda w: lead(w, (lora.identity, lora.style), (base.identity, base.style))
+        ),
+        truth_gain=None if base is None else _truth_gain(lora, base, resample),
+        points=points,
+        units=None if low is None else PairedUnits(
+            [str(source) for source in tables["lora"].index.get_level_values(0)],
+            [f"{source} | {seed}" for source, seed in tables["lora"].index],
+            lora=lora.identity[:, low].tolist(),
+        ),
+    ), control  # fmt: skip
 
 
-def _arms(album: Album) -> dict[str, pd.DataFrame]:
-    """For each arm, rows of `album.generated` by source and seed (index) and strength (columns)."""
-    table = album.generated.table
-    known = set(album.sources.table["source"])
+def _rows_by_strength(images: ImageSets) -> dict[str, pd.DataFrame]:
+    """For each arm, rows of `images.generated` by source and seed (index) and strength (columns)."""
+    table = images.generated.table
+    known = set(images.sources.table["source"])
     generated = table[(table["gallery"] == "strength") & table["source"].isin(known)].reset_index(names="row")
     return {
         str(arm): part.pivot_table(index=["source", "seed"], columns="strength", values="row").astype(int)
@@ -73,22 +159,29 @@ def _arms(album: Album) -> dict[str, pd.DataFrame]:
     }
 
 
-def _look(album: Album, encoder: Encoder, attributes: Attributes, table: pd.DataFrame) -> Look:
+def _arm(images: ImageSets, encoder: Encoder, attributes: Attributes, table: pd.DataFrame) -> Arm:
     rows = table.to_numpy()
-    generated, style = album.generated.vectors[encoder.name], scale_of_style(album, encoder)
-    sources = album.sources.vectors[encoder.name][_order(album, table)]
-    identity = np.einsum("skd,sd->sk", generated[rows], sources)
+    vectors, style = images.generated.vectors[encoder.name], scale_of_style(images, encoder)
+    sources = images.sources.vectors[encoder.name][_source_rows(images, table)]
     agreement = (
-        _agreement(generated[rows], sources, encoder, attributes) if encoder.reads_text else np.full(rows.shape, np.nan)
+        _agreement(vectors[rows], sources, encoder, attributes) if encoder.reads_text else np.full(rows.shape, np.nan)
     )
-    true = _counterparts(album, encoder, list(table.index.get_level_values(0)), generated[rows])
-    return Look(table.columns.to_numpy(float), rows, style[rows], identity, agreement, *true)
+    truth, nearer, retrieved = _counterparts(images, encoder, list(table.index.get_level_values(0)), vectors[rows])
+    return Arm(
+        strengths=table.columns.to_numpy(float),
+        style=style[rows],
+        identity=np.einsum("skd,sd->sk", vectors[rows], sources),
+        agreement=agreement,
+        truth=truth,
+        nearer=nearer,
+        retrieved=retrieved,
+    )
 
 
-def _order(album: Album, table: pd.DataFrame) -> list[int]:
-    """The row of `album.sources` behind each row of `table`."""
-    place = {name: row for row, name in enumerate(album.sources.table["source"])}
-    return [place[name] for name in table.index.get_level_values(0)]
+def _source_rows(images: ImageSets, table: pd.DataFrame) -> Rows:
+    """The row of `images.sources` behind each row of `table`."""
+    place = {name: row for row, name in enumerate(images.sources.table["source"])}
+    return np.array([place[name] for name in table.index.get_level_values(0)])
 
 
 def _agreement(generated: Floats, sources: Floats, encoder: Encoder, attributes: Attributes) -> Floats:
@@ -101,81 +194,85 @@ def _agreement(generated: Floats, sources: Floats, encoder: Encoder, attributes:
     return shares
 
 
-def _counterparts(album: Album, encoder: Encoder, names: list[str], generated: Floats) -> tuple[Floats, Floats, Floats]:
+def _counterparts(
+    images: ImageSets, encoder: Encoder, names: list[str], generated: Floats
+) -> tuple[Floats, Floats, Floats]:
     """Cosine to the own counterpart, how many others are farther, whether all are: (rows, strengths) each."""
-    known = list(album.counterparts.table["source"])
-    truth, nearer, found = (np.full(generated.shape[:2], np.nan) for _ in range(3))
+    known = list(images.counterparts.table["source"])
+    truth, nearer, retrieved = (np.full(generated.shape[:2], np.nan) for _ in range(3))
     if len(known) < 2:
-        return truth, nearer, found
-    likeness = generated @ album.counterparts.vectors[encoder.name].T
+        return truth, nearer, retrieved
+    likeness = generated @ images.counterparts.vectors[encoder.name].T
     for row, name in enumerate(names):
         if name in known:
             own = likeness[row, :, known.index(name)]
             others = np.delete(likeness[row], known.index(name), axis=1)
             truth[row] = own
             nearer[row] = ((others < own[:, None]) + 0.5 * (others == own[:, None])).mean(1)
-            found[row] = (others < own[:, None]).all(1)
-    return truth, nearer, found
+            retrieved[row] = (others < own[:, None]).all(1)
+    return truth, nearer, retrieved
 
 
-def _point(arm: str, look: Look, column: int, resample: Resample) -> dict[str, Any]:
-    """One row of the strength curve."""
-    means = {name: resample.mean(getattr(look, name)[:, column]) for name in VALUES}
-    return {"strength": float(look.strengths[column]), "arm": arm, **columns(**means), "n": resample.clusters}
+def _truth_gain(lora: Arm, base: Arm, resample: Resample) -> Estimate | None:
+    """How much nearer to the true counterpart the LoRA comes at `KEEPING`, where both have that strength."""
+    ours, theirs = lora.column(KEEPING), base.column(KEEPING)
+    if ours is None or theirs is None:
+        return None
+    gain = lora.truth[:, ours] - base.truth[:, theirs]
+    return resample.mean(gain, 2 * len(gain))
 
 
-def _near(found: Findings, look: Look, resample: Resample) -> None:
-    """Numbers at the mission's two strengths, where they are in the suite."""
-    at = {value: column for column, value in enumerate(look.strengths)}
-    for value in (0.65, 0.8):
-        if value in at:
-            for name in VALUES:
-                values = getattr(look, name)[:, at[value]]
-                if np.isfinite(values).any():
-                    found.numbers[f"strength.at_{value:g}.{name}"] = resample.mean(values)
-    if {0.65, 0.8} <= set(at):
-        found.numbers["strength.style_rise"] = resample.mean(look.style[:, at[0.8]] - look.style[:, at[0.65]])
-        found.numbers["strength.identity_fall"] = resample.mean(look.identity[:, at[0.65]] - look.identity[:, at[0.8]])
+def _against_control(lora: Arm, control: Arm, resample: Resample) -> ControlNetMetrics:
+    """The ControlNet is tried at one strength, which the LoRA alone need not have."""
+    gain = resample.estimate(lambda w: -lead(w, (lora.style, lora.identity), (control.style, control.identity)))
+    column = lora.column(float(control.strengths[0]))
+    if column is None:
+        return ControlNetMetrics(gain)
+    identity, style = control.identity[:, 0] - lora.identity[:, column], control.style[:, 0] - lora.style[:, column]
+    count = 2 * len(identity)
+    return ControlNetMetrics(gain, resample.mean(identity, count), resample.mean(style, count))
 
 
-def _for_promotion(found: Findings, look: Look, names: list[list[Any]]) -> None:
-    """Identity at `KEPT` by source and seed, where that strength is in the suite."""
-    for column in np.flatnonzero(look.strengths == KEPT):
-        units = [f"{source} | {seed}" for source, seed in zip(*names, strict=True)]
-        found.units["identity"] = unit_values([str(one) for one in names[0]], units, lora=look.identity[:, column])
+def lead(weights: Floats, curve: tuple[Floats, Floats], points: tuple[Floats, Floats]) -> Floats:
+    """How far `curve` lies above `points` where the first value is equal, mean over the points, (rows,).
+
+    NaN for a row in which no point lies within the curve's range.
+
+    Args:
+        weights: of the units, (rows, units).
+        curve: an arm at several strengths: what is held equal and what is compared, (units, k) each. Its mean curve
+            is read between the strengths.
+        points: the same of the arm it is compared with.
+    """
+    total = weights.sum(1, keepdims=True)
+    (at, values), (targets, reached) = ([weights @ one / total for one in pair] for pair in (curve, points))
+    gains = [interpolate(targets[:, k], at, values) - reached[:, k] for k in range(targets.shape[1])]
+    known = np.isfinite(gains)
+    count = known.sum(0)
+    mean: Floats = np.where(count > 0, np.where(known, gains, 0.0).sum(0) / np.maximum(count, 1), np.nan)
+    return mean
 
 
-def _against_base(found: Findings, lora: Look, base: Look, resample: Resample) -> None:
-    """Style at equal identity; and how much nearer to the true counterpart the LoRA comes, where both have `KEPT`."""
-    found.numbers["strength.style_at_equal_identity"] = resample.estimate(
-        lambda w: lead(w, (lora.identity, lora.style), (base.identity, base.style))
-    )
-    ours, theirs = (look.truth[:, look.strengths == KEPT] for look in (lora, base))
-    if ours.size and theirs.size and np.isfinite(ours).any():
-        found.numbers["strength.truth_gain"] = resample.mean((ours - theirs)[:, 0], 2 * len(ours))
+def interpolate(targets: Floats, at: Floats, values: Floats) -> Floats:
+    """Each row's piecewise linear curve `values` over `at` at `targets`, on its first such piece; NaN outside."""
+    result = np.full(len(targets), np.nan)
+    for left in range(at.shape[1] - 1):
+        start, end = at[:, left], at[:, left + 1]
+        inside = (targets >= np.minimum(start, end)) & (targets <= np.maximum(start, end)) & (start != end)
+        share = (targets - start) / np.where(start != end, end - start, 1.0)
+        read = values[:, left] + share * (values[:, left + 1] - values[:, left])
+        result = np.where(inside & np.isnan(result), read, result)
+    return result
 
 
-def _with_control(found: Findings, lora: Look, control: Look, resample: Resample) -> None:
-    """Identity with the ControlNet, against the LoRA's without it at the same style; and both plain differences."""
-    found.numbers["controlnet.identity_gain"] = resample.estimate(
-        lambda w: -lead(w, (lora.style, lora.identity), (control.style, control.identity))
-    )
-    for column in np.flatnonzero(lora.strengths == control.strengths[0]):
-        for name in ("identity", "style"):
-            change = getattr(control, name)[:, 0] - getattr(lora, name)[:, column]
-            found.numbers[f"controlnet.{name}_change"] = resample.mean(change, 2 * len(change))
-
-
-def structure(album: Album) -> Findings:
-    """SSIM at 64 px between source and image by strength: no weights."""
-    found, arms = Findings(), _arms(album)
-    for arm, table in arms.items():
-        sources = list(album.sources.open(_order(album, table), album.size))
-        resample = album.over(table, "strength")
-        for value in table.columns:
-            images = album.generated.open(table[value], album.size)
-            alike = np.array([ssim(one, other) for one, other in zip(images, sources, strict=True)])
-            found.curves.setdefault("structure", []).append(
-                {"strength": float(value), "arm": arm, **columns(ssim=resample.mean(alike)), "n": resample.clusters}
-            )
-    return found
+def measure_structure(images: ImageSets) -> tuple[StructurePoint, ...]:
+    """SSIM at 64 px between source and image by arm and strength: no weights."""
+    points = []
+    for arm, table in _rows_by_strength(images).items():
+        sources = list(images.sources.open(_source_rows(images, table), images.size))
+        resample = images.over(table, "strength")
+        for strength in table.columns:
+            opened = images.generated.open(table[strength], images.size)
+            alike = np.array([ssim(one, other) for one, other in zip(opened, sources, strict=True)])
+            points.append(StructurePoint(float(strength), arm, resample.mean(alike), resample.clusters))
+    return tuple(points)

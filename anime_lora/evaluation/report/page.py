@@ -1,24 +1,18 @@
-"""One self-contained page from the report's dict (`model.py`): images inlined, curves as SVG, no network."""
+"""The report as one self-contained page: images inlined, curves as SVG, no network."""
 
 import base64
 import mimetypes
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from anime_lora.evaluation.report import charts
+from anime_lora.evaluation.report.charts import curve, interval_bar
+from anime_lora.evaluation.report.model import PageImage, Report
 from anime_lora.files import write_text
 
-PAGE = "report.html"
-MISSING = "not measured"
 
-
-def write_report(folder: Path, report: dict[str, Any]) -> Path:
-    """Write `report.html` into `folder`, whose images the dict names relative to it; returns the page's path.
-
-    A part that the dict lacks, or an image that is not there, is named on the page instead.
-    """
+def write_page(file: Path, report: Report) -> None:
+    """Write the page to `file`; an image that is not there is named on it instead."""
     environment = Environment(
         loader=PackageLoader("anime_lora.evaluation.report", "templates"),
         autoescape=True,
@@ -26,27 +20,16 @@ def write_report(folder: Path, report: dict[str, Any]) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["inline"] = lambda image: inline(folder, image)
-    environment.filters["curve"] = charts.curve
-    environment.filters["bar"] = charts.interval_bar
+    environment.filters["inline"] = lambda image: inline(file.parent, image)
+    environment.filters["curve"] = curve
+    environment.filters["bar"] = interval_bar
     environment.filters["shade"] = shade
-    page = environment.get_template("report.html").render(report=complete(report))
-    path = folder / PAGE
-    write_text(path, page)
-    return path
+    write_text(file, environment.get_template("report.html").render(report=report))
 
 
-def complete(report: dict[str, Any]) -> dict[str, Any]:
-    """The dict with an empty value for every part it lacks."""
-    lists = ("key_numbers", "claims", "galleries", "curves", "confusions", "tables", "skipped", "notes", "lineage")
-    verdict = {"level": "mixed", "headline": MISSING.capitalize(), "sentences": []}
-    start = {"title": "LoRA", "subtitle": "", "hero": None, "verdict": verdict, "dataset": None}
-    return {**start, **{name: [] for name in lists}, **report}
-
-
-def inline(folder: Path, image: dict[str, Any]) -> str | None:
+def inline(folder: Path, image: PageImage) -> str | None:
     """The image (its preview where there is one) as a data URI; None when the file is not there."""
-    for name in (image.get("preview"), image.get("file")):
+    for name in (image.preview, image.file):
         path = folder / name if name else None
         if path and path.is_file():
             kind = mimetypes.guess_type(path.name)[0] or "image/webp"
@@ -54,6 +37,6 @@ def inline(folder: Path, image: dict[str, Any]) -> str | None:
     return None
 
 
-def shade(count: float, row: list[float]) -> int:
+def shade(count: int, row: list[int]) -> int:
     """Percentage of its row that a cell of a confusion matrix holds, for its tint."""
     return round(100 * count / sum(row)) if sum(row) else 0

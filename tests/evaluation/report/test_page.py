@@ -77,7 +77,7 @@ def test_a_lora_that_learned_nothing_claims_nothing(world: World) -> None:
     world.evaluate()
     claims = json.loads((world.out / "claims.json").read_text())
     assert not [c["id"] for c in claims if c["id"] in {"style", "trigger", "scale"} and c["verdict"] == "shown"]
-    assert abs(json.loads((world.out / "metrics.json").read_text())["style"]["value"]) < 0.05
+    assert abs(json.loads((world.out / "metrics.json").read_text())["style"]) < 0.05
 
 
 def test_text_from_captions_cannot_break_out(world: World) -> None:
@@ -103,6 +103,6 @@ def test_the_dataset_section_tells_what_changed_since_the_champions_version(worl
     section = json.loads((world.out / "report.json").read_text())["dataset"]
     assert "1 added, 0 removed, 1 captioned anew" in section["sentence"]
     assert [row["change"] for row in section["changes"]] == ["added", "captioned anew"]
-    assert section["changes"][0]["picture"] == first["path"]
+    assert section["changes"][0]["image"] == first["path"]
     assert {row["measure"] for row in section["drift"]} == {"contrast", "sharpness", "short_side"}
     assert "boy, before" in (world.out / "report.html").read_text()

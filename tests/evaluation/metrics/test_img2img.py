@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from anime_lora.evaluation.metrics.equal import lead, read_off
+from anime_lora.evaluation.metrics.img2img import interpolate, lead
 
 
-def test_read_off() -> None:
+def test_interpolate() -> None:
     """Between two points of the curve the line, on rising and falling pieces; outside NaN; the first piece counts."""
     at, values = np.array([[0.0, 1.0, 0.0]]), np.array([[5.0, 7.0, 100.0]])
-    assert read_off(np.array([0.25]), at, values)[0] == pytest.approx(5.5)
-    assert read_off(np.array([1.0]), at, values)[0] == pytest.approx(7)
-    assert np.isnan(read_off(np.array([1.1]), at, values)[0])
+    assert interpolate(np.array([0.25]), at, values)[0] == pytest.approx(5.5)
+    assert interpolate(np.array([1.0]), at, values)[0] == pytest.approx(7)
+    assert np.isnan(interpolate(np.array([1.1]), at, values)[0])
 
 
 def test_lead() -> None:
