@@ -1,7 +1,7 @@
 """What can go wrong, as one tree; every message says what, where, the limit and what to do.
 
 AnimeLoraError
-├── ParamsError      params.yaml does not fit the models (all faults at once)
+├── ParamsError      params.yaml does not fit its models; names every wrong value at once
 ├── BadImageError    an image file is damaged, too large, or in no known format
 ├── SourceError      the images or archives cannot be read, or none is left
 ├── DatasetError     a manifest or dataset folder is missing, damaged or over a stated limit
@@ -13,7 +13,8 @@ AnimeLoraError
 ├── OutputError      an output folder holds files that are not its writer's to delete
 └── EvaluationError  metrics cannot be computed
 
-A user's mistake ends in one of these: the commands print the message without a traceback and exit with `EXIT_CODE`.
+A user's mistake ends in one of these: the commands catch the root, print the message without a traceback and exit with
+`EXIT_CODE`. What only the orchestration can meet (Git, DVC, the run lock) has a root of its own, `flows.errors.RunError`.
 """
 
 EXIT_CODE = 2

@@ -1,4 +1,4 @@
-"""Progress people can read: a bar with ETA in a terminal, quiet lines elsewhere, and a small JSON for watchers."""
+"""Progress of a stage: a bar with the time left in a terminal, lines elsewhere, and a small JSON file for the flows."""
 
 import json
 import os
@@ -73,7 +73,7 @@ class Progress:
             path.parent.mkdir(parents=True, exist_ok=True)
             beside.write_text(json.dumps({**counts, **times, **self._values}))
             beside.replace(path)
-        except OSError:  # a full disk, say: the work's own files tell of it, with what could not be written
+        except OSError:  # a full disk, say: the stage's own outputs fail with the better message
             beside.unlink(missing_ok=True)
 
 

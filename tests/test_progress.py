@@ -1,4 +1,4 @@
-"""Progress is for those who watch: it never ends the work."""
+"""Progress is only shown: a failure to write it never ends the work."""
 
 import errno
 import json
@@ -10,8 +10,8 @@ from anime_lora.config import paths
 from anime_lora.progress import Progress
 
 
-def test_a_full_disk_costs_the_watchers_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was last told stays, nothing half-written is left, and the work counts on."""
+def test_a_full_disk_costs_the_progress_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last whole file stays, nothing half-written is left, and the work counts on."""
     monkeypatch.chdir(tmp_path)
     with Progress("s", "count", 3) as progress:
         with monkeypatch.context() as patch:

@@ -1,1 +1,5 @@
-"""params.yaml as frozen pydantic models, one module per section; loading, presets, and where stages write."""
+"""params.yaml as frozen pydantic models: a module per section, loading, presets, and where stages read and write.
+
+Part of the hall: every room may import it; it imports `errors` and `files` only. A function of another room takes plain
+values or its own section, never the whole of `Params`.
+"""

@@ -1,5 +1,4 @@
 import io
-import json
 import os
 import subprocess
 import sys
@@ -41,21 +40,16 @@ def test_every_file_of_an_ugly_source_is_accounted_for(project: Project) -> None
     Image.new("RGB", (1, 1)).save(source / "one.png")
     (source / "link.png").symlink_to("000.png")
     project.ingest()
-    found = reasons()
-    assert set(found) == {p.name for p in source.iterdir() if p.suffix != ".txt"}
-    assert {name for name, reason in found.items() if reason is None} == {
-        "000.png",
-        "001.png",
-        "002.png",
-        "alpha.png",
-        "one.png",
-    }
-    assert "damaged" in str(found["cut.png"])
-    assert "not an image" in str(found["words.png"])
-    assert "not an image" in str(found["empty.jpg"])
-    assert "not an image" in str(found["moving.gif"])
-    assert found["again.png"] == "duplicate of 000.png"
-    assert "link" in str(found["link.png"])
+    rejected = reasons()
+    assert set(rejected) == {p.name for p in source.iterdir() if p.suffix != ".txt"}
+    taken = {name for name, reason in rejected.items() if reason is None}
+    assert taken == {"000.png", "001.png", "002.png", "alpha.png", "one.png"}
+    assert "damaged" in str(rejected["cut.png"])
+    assert "not an image" in str(rejected["words.png"])
+    assert "not an image" in str(rejected["empty.jpg"])
+    assert "not an image" in str(rejected["moving.gif"])
+    assert rejected["again.png"] == "duplicate of 000.png"
+    assert "link" in str(rejected["link.png"])
 
 
 def test_stored_bytes_are_the_source_bytes_named_by_their_hash(project: Project) -> None:
@@ -67,13 +61,12 @@ def test_stored_bytes_are_the_source_bytes_named_by_their_hash(project: Project)
         assert stored.stem == row["id"]
 
 
-def test_limits_are_said_with_the_key_to_change(project: Project) -> None:
+def test_a_file_over_a_limit_is_rejected_with_the_key_to_change(project: Project) -> None:
     project.add(2)
     image(9, side=800).save(project.source / "large.png")
     (project.source / "heavy.png").write_bytes(png(10) + b"\0" * 2**20)
     project.ingest(max_pixels=500_000, max_file_mb=1)
-    assert "640000" in str(reasons()["large.png"]) or "800x800" in str(reasons()["large.png"])
-    assert "ingest.max_pixels = 500000" in str(reasons()["large.png"])
+    assert reasons()["large.png"] == "800x800 pixels, more than ingest.max_pixels = 500000"
     assert "ingest.max_file_mb = 1" in str(reasons()["heavy.png"])
     with pytest.raises(SourceError, match=r"ingest\.max_files = 3"):
         project.ingest(max_files=3)
@@ -114,25 +107,15 @@ def test_a_pixel_bomb_is_refused_before_it_is_decoded(project: Project) -> None:
     project.add(1)
     Image.new("1", (40_000, 40_000)).save(project.source / "bomb.png")
     project.ingest()
-    assert "ingest.max_pixels" in str(reasons()["bomb.png"]) or "bomb" in str(reasons()["bomb.png"])
+    assert reasons()["bomb.png"] == "a decompression bomb: far more pixels than bytes"
 
 
-def test_captions_come_from_text_tables_and_taggers(project: Project) -> None:
-    for seed, name in enumerate(("own", "table", "tagged", "none")):
-        image(seed).save(project.source / f"{name}.png")
-    (project.source / "own.txt").write_text("girl,\n  blue hair ")
-    (project.source / "metadata.jsonl").write_text(
-        json.dumps({"file_name": "own.png", "text": "loses"})
-        + "\n"
-        + json.dumps({"file_name": "table.png", "text": "boy"})
-    )
-    (project.source / "tags.csv").write_text('filename,tags\ntagged.png,"1girl, smile"\n')
+def test_the_manifest_names_each_caption_and_its_file(project: Project) -> None:
+    project.add(1)
+    image(1).save(project.source / "none.png")
     project.ingest()
-    found = {row["path"]: (row["caption"], row["caption_from"]) for row in read_jsonl(MANIFEST)}
-    assert found["own.png"] == ("girl, blue hair", "own.txt")
-    assert found["table.png"] == ("boy", "metadata.jsonl")
-    assert found["tagged.png"] == ("1girl, smile", "tags.csv")
-    assert found["none.png"] == (None, None)
+    captions = {row["path"]: (row["caption"], row["caption_from"]) for row in read_jsonl(MANIFEST)}
+    assert captions == {"000.png": ("girl, number 0", "000.txt"), "none.png": (None, None)}
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from anime_lora.data.duplicates import cluster_labels
-from anime_lora.data.measures import psi
 from anime_lora.errors import DatasetError
 from anime_lora.files import read_jsonl
 from tests.data.conftest import Project, image
@@ -79,18 +77,6 @@ def test_near_duplicates_share_a_cluster(project: Project) -> None:
     by_path = {row["path"]: row["cluster"] for row in read_jsonl(OUT / "manifest.jsonl")}
     assert by_path["brighter.png"] == by_path["000.png"]
     assert len(set(by_path.values())) == 3
-
-
-def test_clusters_join_by_chains_and_hold_to_the_limit() -> None:
-    codes = ["0" * 16, "0" * 15 + "3", "0" * 14 + "0f", "f" * 16]
-    assert len(set(cluster_labels(codes, 2))) == 2
-    assert len(set(cluster_labels(codes, 1))) == 4
-
-
-def test_psi_is_zero_for_equal_and_large_for_shifted_samples() -> None:
-    sample = np.random.default_rng(0).normal(size=5000)
-    assert psi(sample, sample) == 0
-    assert psi(sample, sample + 1) > 0.25
 
 
 def test_only_a_new_image_is_measured(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
