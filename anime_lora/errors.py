@@ -14,7 +14,7 @@ AnimeLoraError
 └── EvaluationError  metrics cannot be computed
 
 A user's mistake ends in one of these: the commands catch the root, print the message without a traceback and exit with
-`EXIT_CODE`. What only the orchestration can meet (Git, DVC, the run lock) has a root of its own, `flows.errors.RunError`.
+`EXIT_CODE`. What only a run can meet (Git, DVC, the run lock) has a root of its own, `flows.errors.RunError`.
 """
 
 EXIT_CODE = 2
