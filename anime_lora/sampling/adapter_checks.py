@@ -106,6 +106,7 @@ def check_adapter(file: Path, section: ValidateSample, concept: Concept, base: B
         guidance_scale=section.guidance,
         output_type="latent",
     ).images
+    # decoded here and not by the pipeline, which clips values and turns NaN into black
     decoded = pipelines.vae.decode(latents / pipelines.vae.config.scaling_factor).sample
     image = np.asarray(decoded.float().cpu())
     if not np.isfinite(image).all():

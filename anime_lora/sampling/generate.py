@@ -68,7 +68,7 @@ def image_key(shot: Shot, pipelines: Pipelines, source_sha256: str | None) -> st
     inputs = {key: value for key, value in asdict(shot).items() if key not in (*LABELS, "lora_scale")}
     adapters = sorted((pipelines.loras[name].sha256, weight) for name, weight in shot.lora_weights.items())
     content = {
-        "drawing": VERSION,
+        "drawing": VERSION,  # the name is part of every key: under another, all images would be generated anew
         **asdict(pipelines.identity),
         **inputs,
         "source": source_sha256,
@@ -85,6 +85,7 @@ def _batches(shots: list[Shot], size: int) -> Iterator[list[Shot]]:
     for shot in shots:
         kind = (tuple(shot.lora_weights.items()), shot.strength, shot.guidance, shot.steps, shot.uses_controlnet)
         groups[kind].append(shot)
+    # sorted, so that neighbours have the same adapter weights and these are switched rarely
     for kind in sorted(groups, key=str):
         for start in range(0, len(groups[kind]), size):
             yield groups[kind][start : start + size]
@@ -132,7 +133,7 @@ def parameters(shot: Shot, pipelines: Pipelines) -> str:
         "Size": f"{pipelines.size}x{pipelines.size}",
         "Model hash": pipelines.identity.base,
         "Model": pipelines.model,
-        "RNG": "CPU",
+        "RNG": "CPU",  # web UIs sample the noise on the GPU otherwise: another image
     }
     if shot.strength is not None:
         settings["Denoising strength"] = f"{shot.strength:g}"

@@ -100,6 +100,7 @@ def preview(page: Image.Image) -> bytes:
     """A WebP of at most `PREVIEW_WIDTH` pixels across and `PREVIEW_BYTES`: quality falls first, then size."""
     small = page.copy()
     small.thumbnail((PREVIEW_WIDTH, 4 * PREVIEW_WIDTH), Image.Resampling.LANCZOS)
+    # sheets of flat colours fit at the first try; noise, or many sources, need smaller ones
     while True:
         for quality in (88, 75, 60):
             stream = io.BytesIO()

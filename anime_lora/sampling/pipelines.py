@@ -95,6 +95,7 @@ class Pipelines:
         diffusers_logging.set_verbosity_error()
         try:
             with warnings.catch_warnings():
+                # PEFT says so of every second adapter on one model, which is what is meant here
                 warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
                 self.text_to_image.load_lora_weights(
                     file.parent, weight_name=file.name, adapter_name=name, local_files_only=True
@@ -130,6 +131,7 @@ class Pipelines:
         active = {name: weight for name, weight in weights.items() if weight != 0}
         if not self.loras:
             return
+        # layers that multiply by 0 give the bare base's prediction too, but take their time
         if not active:
             self.text_to_image.disable_lora()
             return
@@ -140,6 +142,7 @@ class Pipelines:
     def merged(self, weights: dict[str, float]) -> Iterator[None]:
         """The LoRAs merged into the base's weights, which are restored bit for bit on leaving."""
         parts = (self.unet, self.text_to_image.text_encoder)
+        # `unfuse_lora` subtracts what was added, which leaves rounding behind
         before = [{key: tensor.clone() for key, tensor in _base_weights(part).items()} for part in parts]
         self.set_weights(weights)
         self.text_to_image.fuse_lora(adapter_names=list(weights))

@@ -59,6 +59,7 @@ class GeneratedSuite(BaseModel):
 
     suite_id: str
     """Equal for runs whose numbers may be compared."""
+    # the key is older than the name; files of earlier runs stay readable and equal
     image_count: int = Field(validation_alias="pictures", serialization_alias="pictures")
     identity: ModelIdentity
     adapters: dict[str, str]
