@@ -57,8 +57,14 @@ class NoiseSample:
 
 
 def sample_noise(seed: int, epoch: int, image: str, shape: tuple[int, ...], timesteps: int) -> NoiseSample:
-    """The random numbers of one image in one epoch: `shape` is the latent's (C, h, w), the timestep uniform in
-    [0, `timesteps`).
+    """The random numbers of one image in one epoch.
+
+    Args:
+        seed: the run's.
+        epoch: counted from 0.
+        image: its id.
+        shape: the latent's (C, h, w).
+        timesteps: how many the noise schedule has; the sampled one is uniform in [0, `timesteps`).
     """
     rng = generator("visit", seed, epoch, image)
     timestep = int(torch.randint(timesteps, (), generator=rng))

@@ -50,7 +50,7 @@ def current_commit(folder: Path = Path()) -> Commit | None:
 
 @dataclass(frozen=True)
 class Lineage:
-    """What an adapter was made from."""
+    """What an adapter was made from: code, dataset, settings and base."""
 
     version: str
     commit: str | None
@@ -72,7 +72,7 @@ class Lineage:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What is said of a training run and of the epoch whose adapter a file holds."""
+    """What a file's metadata states of the training run and of the epoch whose adapter it holds."""
 
     settings: Train
     concept: Concept
