@@ -1,11 +1,12 @@
 """What became of every retraining: one JSON line each in `models/history.jsonl`, in Git."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from anime_lora.files import read_jsonl, write_jsonl
+from anime_lora.files import read_rows, write_jsonl
+from flows.errors import ChampionError
 
 HISTORY = Path("models/history.jsonl")
 Outcome = Literal["promoted", "rejected", "rolled back"]
@@ -41,16 +42,6 @@ class HistoryEntry:
     overrides: tuple[str, ...] = ()
     tests: tuple[PromotionTest, ...] = ()
 
-    @classmethod
-    def from_json(cls, row: dict[str, Any]) -> "HistoryEntry":
-        """From one line of the file."""
-        tests = tuple(PromotionTest(**test) for test in row.get("tests", ()))
-        return cls(**{**row, "overrides": tuple(row.get("overrides", ())), "tests": tests})
-
-    def to_json(self) -> dict[str, Any]:
-        """The values of one line of the file."""
-        return asdict(self)
-
 
 def now() -> str:
     """This second, UTC, ISO 8601."""
@@ -58,13 +49,20 @@ def now() -> str:
 
 
 def read_history(path: Path = HISTORY) -> list[HistoryEntry]:
-    """Every entry, the oldest first; none where there is no file."""
-    return [HistoryEntry.from_json(row) for row in read_jsonl(path)] if path.is_file() else []
+    """Every entry, the oldest first; none where there is no file.
+
+    Raises:
+        ChampionError: a line is none of this program's.
+    """
+    try:
+        return read_rows(path, HistoryEntry) if path.is_file() else []
+    except ValueError as error:
+        raise ChampionError(f"{path}: {error}: correct it, or `git checkout {path}`") from error
 
 
 def append_entry(entry: HistoryEntry, path: Path = HISTORY) -> None:
     """Write one more line."""
-    write_jsonl(path, [each.to_json() for each in (*read_history(path), entry)])
+    write_jsonl(path, [*read_history(path), entry])
 
 
 def standing_promotions(entries: list[HistoryEntry]) -> list[HistoryEntry]:

@@ -1,4 +1,4 @@
-"""Nights on which something is pulled from under the run: locks, kills, overrides; and one with nothing in pencil."""
+"""Nights with locks, kills and overrides; and one in which nothing is faked."""
 
 import os
 import shutil
@@ -68,7 +68,7 @@ def processes(project: Project, *words: str) -> list[psutil.Process]:
 
 def test_dvcs_lock_held_while_a_stage_ends_does_no_harm(nightly: Nightly) -> None:
     """Somebody else's DVC command holds the lock for 5 s when training ends; the night waits and completes."""
-    nightly.mood(seconds=4)
+    nightly.next_training(seconds=4)
     night = started(nightly, "-m", "flows", "retrain")
     wait_for(nightly, "Running stage 'train'")
     holder = started(nightly, "-c", HOLDER, "9", log="holder.log")
@@ -82,7 +82,7 @@ def test_dvcs_lock_held_while_a_stage_ends_does_no_harm(nightly: Nightly) -> Non
 def test_an_override_that_loses_leaves_only_its_line(nightly: Nightly) -> None:
     """params.yaml, dvc.lock and the outputs are those of HEAD; the history says what was tried."""
     before = (nightly.root / "params.yaml").read_bytes(), nightly.lock()
-    nightly.mood(quality=-0.1)
+    nightly.next_training(quality=-0.1)
     assert "Rejected" in nightly.retrain("-S", "train.rank=3")
     assert ((nightly.root / "params.yaml").read_bytes(), nightly.lock()) == before
     assert nightly.history()[-1]["overrides"] == ["train.rank=3"]
@@ -91,9 +91,9 @@ def test_an_override_that_loses_leaves_only_its_line(nightly: Nightly) -> None:
 
 
 def test_an_override_whose_run_fails_leaves_nothing(nightly: Nightly) -> None:
-    """What it trained is not data/ any more, and the next night has nothing to judge."""
+    """What it trained is not data/ any more, and the next night has nothing to decide."""
     before = (nightly.root / "params.yaml").read_bytes(), nightly.lock(), nightly.history()
-    nightly.mood(blind=True)
+    nightly.next_training(blind=True)
     assert "failed: evaluate: nobody looks" in nightly.retrain("-S", "train.rank=5", check=False)
     assert ((nightly.root / "params.yaml").read_bytes(), nightly.lock(), nightly.history()) == before
     assert nightly.clean()
@@ -103,7 +103,7 @@ def test_an_override_whose_run_fails_leaves_nothing(nightly: Nightly) -> None:
 
 def test_an_override_that_wins_is_committed_with_its_champion(nightly: Nightly) -> None:
     """The commit that names the new champion holds the params that made it."""
-    nightly.mood(quality=0.1)
+    nightly.next_training(quality=0.1)
     assert "Promoted" in nightly.retrain("-S", "train.rank=4")
     assert "  rank: 4 " in nightly.run("git", "show", "HEAD:params.yaml").stdout
     assert nightly.clean()
@@ -122,7 +122,7 @@ def test_a_stage_may_be_forced(nightly: Nightly) -> None:
 def test_after_a_kill_the_next_night_finishes(nightly: Nightly, victim: str) -> None:
     """SIGKILL of the flow or of its training: the next night takes the same images and completes."""
     nightly.add(300 + len(nightly.history()))
-    nightly.mood(quality=0.2, seconds=15)
+    nightly.next_training(quality=0.2, seconds=15)
     head = nightly.head()
     night = started(nightly, "-m", "flows", "retrain")
     wait_for(nightly, "Running stage 'train'")
@@ -134,7 +134,7 @@ def test_after_a_kill_the_next_night_finishes(nightly: Nightly, victim: str) -> 
             os.kill(process.pid, signal.SIGKILL)
     assert night.wait(WAIT) != 0
     assert nightly.head() == head
-    nightly.mood(quality=0.2 if victim == "flow" else 0.3)
+    nightly.next_training(quality=0.2 if victim == "flow" else 0.3)
     assert "Promoted" in nightly.retrain()
     assert nightly.history()[-1]["why"] == "images: 1 added"
     assert nightly.clean()
@@ -144,7 +144,7 @@ def test_a_promotion_that_was_not_committed_is_put_back_and_decided_anew(nightly
     """As after a SIGKILL between publishing and committing: HEAD's champion returns, then the night goes on."""
     before, entries = nightly.champion(), nightly.history()
     nightly.add(400)
-    nightly.mood(quality=-0.2)
+    nightly.next_training(quality=-0.2)
     for name in nightly.champion():
         (nightly.root / "models" / "champion" / name).unlink()
     shutil.copy(nightly.root / "lora.safetensors", nightly.root / "models/champion/pytorch_lora_weights.safetensors")
@@ -165,7 +165,7 @@ def test_a_fresh_clone_goes_on_from_the_remotes(nightly: Nightly) -> None:
         assert sha256_file(clone.root / file) == sha256_file(nightly.root / file)
 
 
-def test_a_night_with_nothing_in_pencil(tmp_path: Path, server: str) -> None:
+def test_a_night_in_which_nothing_is_faked(tmp_path: Path, server: str) -> None:
     """Real training, generating and measuring: the decision is recorded, and a killed training goes on where it was."""
     project = Project(tmp_path / "project", PREFECT_API_URL=server).build()
     for setting in (("user.name", "Ann"), ("user.email", "ann@example.org")):

@@ -7,14 +7,14 @@ import pytest
 
 from anime_lora.files import sha256_file
 from flows.runtime.lock import run_lock
-from tests.support.nightly import Nightly, listener
+from tests.support.nightly import Nightly, webhook
 
 pytestmark = pytest.mark.slow  # ten nights, each some commands of DVC and a Prefect server
 NEW = iter(range(200, 300))
 BLOCK = """
 import sys
-from flows.runtime import prefect_env as home
-home.set_prefect_environment()
+from flows.runtime import prefect_env
+prefect_env.set_prefect_environment()
 from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
 Webhook(name="nights", url=sys.argv[1], json_data={"event": "{{subject}}", "text": "{{body}}"}).save("nights")
 """
@@ -28,11 +28,11 @@ def spent() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def night(nightly: Nightly, *options: str, new: int = 1, check: bool = True, **mood: object) -> str:
-    """Add images and retrain, training as the mood says."""
+def night(nightly: Nightly, *options: str, new: int = 1, check: bool = True, **training: object) -> str:
+    """Add images and retrain, training as the keywords say."""
     for _ in range(new):
         nightly.add(next(NEW))
-    nightly.mood(**mood)
+    nightly.next_training(**training)
     return nightly.retrain(*options, check=check)
 
 
@@ -85,7 +85,7 @@ def test_dvc_then_finds_nothing_to_do(nightly: Nightly) -> None:
 
 def test_a_worse_challenger_is_rejected_and_the_champion_unchanged(nightly: Nightly) -> None:
     before, head = nightly.champion(), nightly.head()
-    with listener() as (address, heard):
+    with webhook() as (address, received):
         nightly.environment["ANIME_LORA_NOTIFY"] = address
         assert "Rejected: the champion stays: better style than the champion" in night(nightly, quality=0.05)
     entry = nightly.history()[-1]
@@ -95,7 +95,7 @@ def test_a_worse_challenger_is_rejected_and_the_champion_unchanged(nightly: Nigh
     assert nightly.head() != head
     assert nightly.clean()
     assert "anime-lora@v3.0.0" not in nightly.tags()
-    assert [one["event"] for one in heard] == ["rejected"]
+    assert [one["event"] for one in received] == ["rejected"]
 
 
 def test_rollback_brings_the_previous_champions_bytes_back(nightly: Nightly) -> None:
@@ -131,13 +131,13 @@ def test_a_challenger_that_does_not_generate_is_withdrawn(nightly: Nightly) -> N
 def test_a_failing_stage_ends_the_night_and_the_next_one_takes_its_images(nightly: Nightly) -> None:
     """A notification block of Prefect's, saved on the server, carries the reason to where people read it."""
     head = nightly.head()
-    with listener() as (address, heard):
+    with webhook() as (address, received):
         nightly.run(sys.executable, "-c", BLOCK, address)
         nightly.environment["ANIME_LORA_NOTIFY"] = "custom-webhook/nights"
         said = night(nightly, check=False, error="the lamp went out")
     del nightly.environment["ANIME_LORA_NOTIFY"]
-    assert [one["event"] for one in heard] == ["anime-lora failed"]
-    assert "train: the lamp went out" in heard[0]["text"]
+    assert [one["event"] for one in received] == ["anime-lora failed"]
+    assert "train: the lamp went out" in received[0]["text"]
     assert "failed: train: the lamp went out" in said
     assert "Running stage 'validate-sample'" not in said
     assert nightly.head() == head
@@ -145,7 +145,7 @@ def test_a_failing_stage_ends_the_night_and_the_next_one_takes_its_images(nightl
     assert nightly.history()[-1]["version"] == "v3.0.0", "a version that was rolled back is not given again"
 
 
-def test_a_setting_whose_night_failed_after_training_is_judged_by_the_next(nightly: Nightly) -> None:
+def test_a_setting_whose_night_failed_after_training_is_decided_by_the_next(nightly: Nightly) -> None:
     """No image is new and dvc.lock already has the setting: the LoRA still waits for a decision."""
     nightly.set("train.rank", 3)
     nightly.commit("Train a larger LoRA")
@@ -161,12 +161,12 @@ def test_a_promotion_whose_push_is_refused_is_shown_notified_and_sent_by_the_nex
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
     before = theirs(nightly)
-    with listener() as (address, heard):
+    with webhook() as (address, received):
         nightly.environment["ANIME_LORA_NOTIFY"] = address
         assert "failed: promoted v4.0.0, not sent: git push" in night(nightly, check=False, quality=0.35)
     del nightly.environment["ANIME_LORA_NOTIFY"]
-    assert [one["event"] for one in heard] == ["failed"]
-    assert "promoted v4.0.0, not sent" in heard[0]["text"]
+    assert [one["event"] for one in received] == ["failed"]
+    assert "promoted v4.0.0, not sent" in received[0]["text"]
     assert theirs(nightly) == before
     hook.unlink()
     assert "Skipped: no new data" in night(nightly, new=0)

@@ -13,7 +13,7 @@ from flows.errors import CommandFailedError, PreflightError, RunError
 from flows.rollback import rollback
 from flows.runtime import notify
 from tests.support.clone import Clone
-from tests.support.nightly import listener
+from tests.support.nightly import webhook
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_rollback_does_not_wait_for_dvcs_remote(
 def test_a_rollback_that_cannot_be_sent_is_notified(two_champions: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is committed, so another LoRA is champion here."""
     two_champions.git("remote", "set-url", "origin", "../nowhere.git")
-    with listener() as (address, received):
+    with webhook() as (address, received):
         monkeypatch.setenv(notify.SETTING, address)
         with pytest.raises(CommandFailedError, match=r"rolled back to v1\.0\.0, not sent: git push"):
             rollback("too dark")

@@ -122,8 +122,8 @@ def test_a_cancelled_run_leaves_no_process_and_the_next_one_succeeds(services: S
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=lambda sign: sign.name)
-def test_a_cancel_is_heard_after_the_server_was_restarted(services: Services, end: signal.Signals) -> None:
-    """Prefect's runner then hears late or, after a server that closed its sockets in good order, never."""
+def test_a_cancel_ends_the_run_after_the_server_was_restarted(services: Services, end: signal.Signals) -> None:
+    """Prefect's runner learns of it late or, after a server that closed its sockets regularly, never."""
     nightly = services.nightly
     run = nightly.ask(reason="outlives its server", overrides=ENDLESS)
     nightly.until_training()
@@ -135,7 +135,7 @@ def test_a_cancel_is_heard_after_the_server_was_restarted(services: Services, en
 
 
 def test_a_run_by_hand_is_cancelled_too(services: Services) -> None:
-    """`python -m flows run` has no runner that could hear it."""
+    """`python -m flows run` has no runner that could learn of it."""
     nightly = services.nightly
     nightly.project.set("train.epochs", 100000)
     by_hand = nightly.start("flows", "run")

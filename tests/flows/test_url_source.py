@@ -16,7 +16,7 @@ def test_a_new_image_behind_a_url_is_trained_on(nightly: Nightly) -> None:
     nightly.commit("Take images from elsewhere too")
     nightly.retrain()
     image(501).save(more / "501.png")
-    nightly.mood(quality=0.1)
+    nightly.next_training(quality=0.1)
     nightly.retrain()
     seen = read_jsonl(nightly.root / "data" / "ingest" / "manifest.jsonl")
     assert [row["path"] for row in seen if row["source"] != "faces"] == ["500.png", "501.png"]

@@ -21,11 +21,11 @@ from anime_lora.files import sha256_file, write_json
 from tests.support.project import Project
 from tests.support.tiny import tiny_pipeline
 
-STUDIO = Path(__file__).parent / "studio"
+FAKE_STAGES = Path(__file__).parent / "fake_stages"
 
 
 class Nightly(Project):
-    """`Project` with a branch that is pushed, and three heavy stages in pencil; the files are real."""
+    """`Project` with a branch that is pushed, and fakes of the three heavy stages; the files are real."""
 
     def build(self) -> "Nightly":
         """Lay everything out and send the first commit."""
@@ -46,16 +46,16 @@ class Nightly(Project):
         """As any project, with the three heavy stages replaced and a LoRA to start from."""
         super().lay_out()
         for room in ("training", "sampling", "evaluation"):
-            shutil.copy(STUDIO / f"{room}.py", self.root / "anime_lora" / room / "stage.py")
+            shutil.copy(FAKE_STAGES / f"{room}.py", self.root / "anime_lora" / room / "stage.py")
         pipe = tiny_pipeline()
         pipe.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"]))
         StableDiffusionPipeline.save_lora_weights(self.root, get_peft_model_state_dict(pipe.unet))
         (self.root / "pytorch_lora_weights.safetensors").rename(self.root / "lora.safetensors")
         self.set("retrain.min_free_disk_gb", 0)
 
-    def mood(self, **mood: Any) -> None:
-        """How the next training turns out."""
-        write_json(self.root / ".cache" / "mood.json", mood)
+    def next_training(self, **changes: Any) -> None:
+        """How the next training turns out: `quality`, `seconds`, `error`, `broken`; `blind` fails evaluate."""
+        write_json(self.root / ".cache" / "fake-stages.json", changes)
 
     def commit(self, message: str) -> None:
         """Commit what is changed in tracked files."""
@@ -121,22 +121,22 @@ def _answers(address: str, server: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def listener() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """A webhook: its address, and what was posted to it."""
-    heard: list[dict[str, Any]] = []
+    received: list[dict[str, Any]] = []
 
-    class Ear(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
             pass
 
-    ear = HTTPServer(("127.0.0.1", 0), Ear)
-    threading.Thread(target=ear.serve_forever, daemon=True).start()
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{ear.server_port}/secret-token", heard
+        yield f"http://127.0.0.1:{server.server_port}/secret-token", received
     finally:
-        ear.shutdown()
+        server.shutdown()

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from flows.champion.history import (
     HistoryEntry,
     PromotionTest,
@@ -11,6 +13,7 @@ from flows.champion.history import (
     read_history,
     standing_promotions,
 )
+from flows.errors import ChampionError
 from tests.support.clone import ENTRY
 
 LINE = (
@@ -43,3 +46,10 @@ def test_history_comes_back_as_written_byte_for_byte(tmp_path: Path) -> None:
     append_entry(ENTRY, file)
     assert file.read_text(encoding="utf-8").startswith(LINE)
     assert read_history(file) == [entry, ENTRY]
+
+
+def test_a_line_that_a_person_broke_is_one_message(tmp_path: Path) -> None:
+    file = tmp_path / "history.jsonl"
+    file.write_text(LINE + LINE.replace('"promoted", ', '"pormoted", '))
+    with pytest.raises(ChampionError, match=r"line 2: outcome: .*promoted.*git checkout"):
+        read_history(file)

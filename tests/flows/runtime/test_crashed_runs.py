@@ -17,7 +17,7 @@ from prefect.states import Completed, Crashed, Running, State
 from flows.errors import PreflightError
 from flows.runtime import automations, notify
 from flows.runtime.crashed_runs import MESSAGE, NO_HEARTBEAT, mark_crashed_runs
-from tests.support.nightly import listener
+from tests.support.nightly import webhook
 from tests.support.service import START, wait_until
 
 pytestmark = pytest.mark.slow  # a Prefect server
@@ -50,12 +50,12 @@ def test_somebody_is_told_of_every_run_that_died(
     marked = left_behind(client, tmp_path, Crashed(message=f"{NO_HEARTBEAT} for 180 s"), "marked")
     left_behind(client, tmp_path, Completed(), "completed")
     (tmp_path / str(uuid4())).touch()
-    with listener() as (address, heard):
+    with webhook() as (address, received):
         monkeypatch.setenv(notify.SETTING, address)
         assert sorted(mark_crashed_runs(tmp_path)) == ["dead", "marked"]
         assert mark_crashed_runs(tmp_path) == []
     posted = [{"event": "failed", "text": f"anime-lora failed: {name}: {MESSAGE}"} for name in ("dead", "marked")]
-    assert sorted(heard, key=lambda one: str(one["text"])) == posted
+    assert sorted(received, key=lambda one: str(one["text"])) == posted
     states = [client.read_flow_run(run.id).state for run in (dead, marked)]
     assert [state is not None and state.is_crashed() for state in states] == [True, True]
 
@@ -80,17 +80,17 @@ def test_the_automation_tells_through_the_block_that_the_setting_names(
 
 def test_the_server_tells_by_itself_of_a_run_without_heartbeats(client: SyncPrefectClient) -> None:
     """One heartbeat, then none."""
-    with listener() as (address, heard):
+    with webhook() as (address, received):
         hook = Webhook(name="nights", url=address, json_data={"event": "{{subject}}", "text": "{{body}}"})
         made = client.create_automation(automations.heartbeat_automation(4, hook.save("silent-runs")))
         run = client.create_flow_run(retrain, name="silent")
         client.set_flow_run_state(run.id, Running(), force=True)
         time.sleep(3)  # the server's triggers learn of the automation
         emit_event("prefect.flow-run.heartbeat", resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"})
-        wait_until(lambda: bool(heard), START, "nobody was told")
+        wait_until(lambda: bool(received), START, "nobody was told")
     client.delete_automation(made)
     message = f"{NO_HEARTBEAT} for 12 s: its process or its machine is gone"
-    assert heard == [{"event": "anime-lora failed", "text": f"silent: {message}"}]
+    assert received == [{"event": "anime-lora failed", "text": f"silent: {message}"}]
     state = client.read_flow_run(run.id).state
     assert state is not None
     assert (state.type, state.message) == (StateType.CRASHED, message)

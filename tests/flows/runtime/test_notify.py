@@ -5,14 +5,14 @@ import logging
 import pytest
 
 from flows.runtime import notify
-from tests.support.nightly import listener
+from tests.support.nightly import webhook
 
 
 def test_a_webhook_is_notified_and_one_that_is_gone_harms_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The event and the text arrive; a failed delivery is a warning in which the address, a secret, does not stand."""
-    with listener() as (address, received):
+    with webhook() as (address, received):
         monkeypatch.setenv(notify.SETTING, address)
         notify.notify("rejected", "the champion stays")
     assert received == [{"event": "rejected", "text": "anime-lora rejected: the champion stays"}]

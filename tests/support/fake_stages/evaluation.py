@@ -1,6 +1,6 @@
 """Stands in for `anime_lora/evaluation/stage.py`: scores as good as the LoRA's record says, noise of its own.
 
-`.cache/mood.json` may say that it fails (`blind`).
+`.cache/fake-stages.json` may say that it fails (`blind`).
 """
 
 import json
@@ -13,7 +13,7 @@ from anime_lora.config import paths
 from anime_lora.errors import EvaluationError
 from anime_lora.files import write_json, write_text
 
-MOOD = paths.CACHE / "mood.json"
+SETTINGS = paths.CACHE / "fake-stages.json"
 MEANS = {"style": 0.6, "features": 0.9, "identity": 0.7, "diversity": 0.4, "sharpness": 0.2, "memorisation": 0.5}
 
 
@@ -28,7 +28,7 @@ def evaluate(
     out: Path = paths.EVALUATE,
 ) -> None:
     """Write every file that dvc.yaml expects of the stage."""
-    if MOOD.is_file() and "blind" in json.loads(MOOD.read_text()):
+    if SETTINGS.is_file() and "blind" in json.loads(SETTINGS.read_text()):
         raise EvaluationError("nobody looks")
     record = json.loads((train / "record.json").read_text())
     suite = json.loads((samples / "suite.json").read_text())["suite_id"]
