@@ -2,10 +2,8 @@
 
 import base64
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from prefect.artifacts import create_image_artifact, create_table_artifact
@@ -68,8 +66,3 @@ def show_table(rows: Sequence[Mapping[str, Cell]], key: str, description: str) -
     more = f" (the first {MAX_ROWS} of {len(rows)})" if len(rows) > MAX_ROWS else ""
     table = [dict(row) for row in rows[:MAX_ROWS]]
     create_table_artifact(table=table, key=key, description=description + more)
-
-
-def read_json(path: Path) -> Any:
-    """The JSON in `path`; None where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,18 +1,20 @@
 """The tasks of the seven stages: each has DVC bring its stage up to date, then shows its results in Prefect's pages."""
 
+import json
 import subprocess
 import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
+from pydantic import TypeAdapter
 
 from anime_lora.config import paths
 from anime_lora.data.dataset_diff import compare, read_version
 from anime_lora.files import read_jsonl
-from tasks.artifacts import read_json, show_image, show_images, show_table
+from tasks.artifacts import Cell, show_image, show_images, show_table
 from tasks.dvc_process import DVC, StageResult
 from tasks.process_group import command_environment
 from tasks.stage_run import Mode, run_stage, stage_task
@@ -103,7 +105,7 @@ def train(timeout: float | None = None, mode: Mode = "auto") -> State[StageResul
 
 def show_epochs() -> None:
     """Table `epochs` and image `epoch-samples`."""
-    record = read_json(paths.TRAIN / "record.json")
+    record = json.loads((paths.TRAIN / "record.json").read_text(encoding="utf-8"))
     epoch = record["epoch"]
     numbers = [{k: v for k, v in row.items() if not isinstance(v, (dict, list))} for row in record["epochs"]]
     show_table(numbers, "epochs", f"Epoch {epoch} was published: {record['reason']}")
@@ -132,28 +134,37 @@ def evaluate(timeout: float | None = None, mode: Mode = "auto") -> State[StageRe
 
 def show_metrics_and_claims() -> None:
     """Table `metrics` and Markdown `verdict`."""
-    show_table(metric_rows(read_json(paths.EVALUATE / "metrics.json")), "metrics", "What was measured")
-    page = claims_page(read_json(paths.EVALUATE / "claims.json"))
+    metrics = TypeAdapter(dict[str, int | float]).validate_json((paths.EVALUATE / "metrics.json").read_bytes())
+    rows: list[dict[str, Cell]] = [{"metric": name, "value": value} for name, value in metrics.items()]
+    show_table(rows, "metrics", "What was measured")
+    claims = TypeAdapter(list[ClaimRow]).validate_json((paths.EVALUATE / "claims.json").read_bytes())
+    page = claims_page(claims)
     create_markdown_artifact(markdown=page, key="verdict", description="Each claim and whether it is shown")
 
 
-def metric_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per number: its name, and its value or its own fields."""
-    numbers = {name: value for name, value in metrics.items() if name != "claims"}
-    fields = {name: value if isinstance(value, dict) else {"value": value} for name, value in numbers.items()}
-    return [{"metric": name, **values} for name, values in fields.items()]
+@dataclass(frozen=True)
+class ClaimRow:
+    """What the page says of a claim, from claims.json; `anime_lora.evaluation.claims` itself loads torch."""
+
+    claim: str
+    verdict: str
+    metric: str
+    text: str
+    interval: tuple[float, float] | None
+    n: int | None
+    reason: str
 
 
-def claims_page(claims: list[dict[str, Any]]) -> str:
+def claims_page(claims: list[ClaimRow]) -> str:
     """The claims as a Markdown table with the sentence behind each verdict."""
     head = ["# Verdict", "", "| claim | verdict | measured | n | |", "|---|---|---|---|---|"]
     rows = [f"| {' | '.join(_cells(claim))} |" for claim in claims]
     return "\n".join([*head, *rows, "", f"The whole report: `{paths.EVALUATE / 'report.html'}`"]) + "\n"
 
 
-def _cells(claim: dict[str, Any]) -> list[str]:
-    bounds = claim["interval"]
-    interval = f" [{bounds[0]:.3g}, {bounds[1]:.3g}]" if bounds else ""
-    mark = MARKS.get(claim["verdict"], "–")
-    cells = [claim["claim"], f"{mark} {claim['verdict']}", f"{claim['metric']}: {claim['text']}{interval}"]
-    return [str(cell).replace("|", "/") for cell in [*cells, claim["n"] or "", claim["reason"]]]
+def _cells(claim: ClaimRow) -> list[str]:
+    interval = f" [{claim.interval[0]:.3g}, {claim.interval[1]:.3g}]" if claim.interval else ""
+    mark = MARKS.get(claim.verdict, "–")
+    measured = f"{claim.metric}: {claim.text}{interval}"
+    cells = [claim.claim, f"{mark} {claim.verdict}", measured, str(claim.n or ""), claim.reason]
+    return [cell.replace("|", "/") for cell in cells]

@@ -42,9 +42,10 @@ def compare_with_champion() -> Verdict:
     challenger, champion = store.trained_sha256(), store.champion_sha256()
     if challenger == champion:
         return Verdict(False, "the champion stays: training gave the same file again", (), challenger)
-    scores = None if champion is None else Scores.model_validate(store.read_scores(measure_champion()))
-    decision = decide(Scores.model_validate(store.read_scores()), scores, settings)
-    tests = tuple(PromotionTest(**asdict(test)) for test in decision.tests)
+    theirs = None if champion is None else Scores.model_validate_json(measure_champion().read_bytes())
+    ours = Scores.model_validate_json(store.SCORES.read_bytes())
+    decision = decide(ours, theirs, settings)
+    tests = tuple(PromotionTest(**asdict(condition)) for condition in decision.tests)
     return Verdict(decision.promoted, decision.reason, tests, challenger)
 
 

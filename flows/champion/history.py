@@ -14,7 +14,7 @@ Outcome = Literal["promoted", "rejected", "rolled back"]
 
 @dataclass(frozen=True)
 class PromotionTest:
-    """One condition of promotion and how it came out; as `anime_lora.evaluation.promotion`, which loads torch."""
+    """One condition of promotion and how it came out: `anime_lora.evaluation.promotion.Condition`, without torch."""
 
     kind: str
     name: str

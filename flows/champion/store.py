@@ -4,10 +4,8 @@ It is no stage's input, so a promotion makes nothing stale. It counts once it is
 uncommitted is put back to what HEAD says.
 """
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from anime_lora.config import paths
 from anime_lora.files import check_no_foreign_files, fresh_folder, sha256_file
@@ -92,9 +90,3 @@ def restore() -> None:
         checkout()
     else:
         shutil.rmtree(FOLDER, ignore_errors=True)
-
-
-def read_scores(file: Path = SCORES) -> dict[str, Any]:
-    """Scores as evaluate wrote them."""
-    scores: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return scores

@@ -101,7 +101,7 @@ def test_the_worker_knows_who_commits_whom_to_tell_and_the_secrets_of_a_remote()
     worker = SERVICES["worker"]
     assert GIT | {SETTING} <= set(worker["environment"])
     assert worker["env_file"] == [{"path": ".env", "required": False}]
-    assert "[dask,s3]" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "[dask,flows,s3]" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
