@@ -49,6 +49,7 @@ class TransformersEncoder:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         self.name, self.device = name, device
         self.reads_text = hasattr(config, "text_config")
+        # safetensors only: weights in a pickle can run code when they are loaded
         self.model: Any = AutoModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
         )
@@ -92,7 +93,9 @@ def load_encoders(names: Sequence[str], device: str) -> tuple[list[Encoder], lis
     for name in names:
         try:
             loaded.append(TransformersEncoder(_folder(name), name, device))
-        except Exception as error:
+        except (
+            Exception
+        ) as error:  # a model's code may raise anything: whatever it is, the encoder is left out and named
             reason = f"cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
             skipped.append(Skipped(f"encoder {name}", f"{reason}; correct evaluate.encoders"))
     return loaded, skipped

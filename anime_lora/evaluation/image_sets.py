@@ -75,6 +75,7 @@ class ImageSets:
 
     def resample(self, clusters: Iterable[object], what: str) -> Resample:
         """Bootstrap resamples of units. `what` is measured enters their seed."""
+        # crc32 and not hash(), which is another in every process
         return Resample(list(clusters), self.resamples, self.seed + zlib.crc32(what.encode()))
 
     def over(self, units: pd.DataFrame, what: str) -> Resample:

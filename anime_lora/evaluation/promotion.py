@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,10 +18,11 @@ from anime_lora.config.evaluate import Evaluate
 from anime_lora.data.dataset_diff import VersionImage
 from anime_lora.errors import EvaluationError
 from anime_lora.evaluation.encoders import Encoder
-from anime_lora.evaluation.metrics.results import Measurements
+from anime_lora.evaluation.metrics.results import Measurements, Numbers
 from anime_lora.evaluation.metrics.style import style_s
 from anime_lora.evaluation.report.wording import number, with_interval
 from anime_lora.evaluation.statistics import Estimate, Floats, PairedUnits, Resample, is_above, is_below
+from anime_lora.files import write_json
 from anime_lora.sampling.results import AdapterChecks, GeneratedSuite
 
 MARGIN = 0.02
@@ -60,8 +61,8 @@ class Scores(BaseModel):
     dataset: list[VersionImage] | None = None
     """The dataset's version; None: the file is older than that."""
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values; what was not measured is left out."""
+    def write(self, file: Path, numbers: Numbers) -> None:
+        """Write scores.json: what was measured of this, and `numbers`, which no later LoRA is compared with."""
         values = {one.name: getattr(self.units, one.name) for one in fields(self.units)}
         units = {
             name: {key: value for key, value in asdict(unit).items() if value is not None}
@@ -69,7 +70,8 @@ class Scores(BaseModel):
             if unit is not None
         }
         dataset = None if self.dataset is None else [asdict(image) for image in self.dataset]
-        return {"suite_id": self.suite_id, "gates": self.gates, "units": units, "dataset": dataset}
+        scores = {"suite_id": self.suite_id, "gates": self.gates, "units": units, "dataset": dataset}
+        write_json(file, {**scores, "numbers": numbers})
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,7 @@ def _resample(units: PairedUnits, settings: Evaluate) -> Resample:
 
 def style_over(resample: Resample, ours: Floats, theirs: Floats, own: float) -> Estimate | None:
     """S of one set of style scores over another; the plain difference where the other is at the style already."""
+    # S divides by the way that is left to the style's own score: near the style it would be noise over nearly nothing.
     if own - float(theirs.mean()) < MARGIN:
         return resample.mean(ours - theirs)
     return resample.estimate(lambda w: style_s(w @ ours / w.sum(1), w @ theirs / w.sum(1), own))

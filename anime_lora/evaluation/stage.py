@@ -59,7 +59,7 @@ def evaluate(
     with fresh_folder(out, paths.WRITES[paths.EVALUATE]) as folder:
         write_json(folder / "metrics.json", summary(measured, claims, epochs))
         write_json(folder / "claims.json", [asdict(claim) for claim in claims])
-        write_json(folder / "scores.json", {**scores.to_json(), "numbers": estimates(measured)})
+        scores.write(folder / "scores.json", estimates(measured))
         write_json(folder / "decision.json", asdict(decision))
         write_plots(folder / "plots", measured, epochs)
         lay_out_nearest(images, claims_encoder(encoders), folder / "grids")
@@ -80,7 +80,7 @@ def evaluate(
             notes=contents.NOTES,
             lineage=contents.lineage(suite, encoders, record, decision),
         )
-        write_json(folder / "report.json", report.to_json())
+        report.write(folder / "report.json")
         write_page(folder / "report.html", report)
 
 

@@ -8,7 +8,6 @@ from anime_lora.config.load import load_params
 from anime_lora.errors import EvaluationError
 from anime_lora.evaluation.promotion import Decision, Scores, Units, decide, read_champion
 from anime_lora.evaluation.statistics import PairedUnits
-from anime_lora.files import write_json
 
 PROMPTS, SEEDS, PEOPLE = 8, 2, 24
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -97,7 +96,7 @@ def test_without_a_champion_the_gates_and_s_above_the_base_decide() -> None:
 
 
 def test_a_champions_file_comes_back_as_scores_and_another_is_one_clear_error(tmp_path: Path) -> None:
-    write_json(tmp_path / "scores.json", scores(1).to_json())
+    scores(1).write(tmp_path / "scores.json", {})
     assert read_champion(str(tmp_path / "scores.json")) == scores(1)
     assert read_champion(None) is None
     (tmp_path / "scores.json").write_text("[]")

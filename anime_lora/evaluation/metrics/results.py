@@ -1,7 +1,7 @@
 """All that is measured, as one value: each kind of metric with named fields, and why one is missing."""
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -50,6 +50,8 @@ from anime_lora.evaluation.metrics.sweeps import (
 from anime_lora.evaluation.statistics import Estimate, exact
 from anime_lora.sampling.results import AdapterChecks, GeneratedSuite
 
+Numbers: TypeAlias = "dict[str, Numbers | float | None]"
+"""Estimates as JSON values, by the names of the fields that lead to them."""
 ENOUGH = 2
 """Held-out and training images below which nothing can be said about the style."""
 NO_ENCODER = "no encoder that could measure it was loaded (evaluate.encoders)"
@@ -216,13 +218,13 @@ def _changed(images: ImageSets) -> Estimate:
     return replace(exact(float(differ.mean()), len(units)), images=2 * len(units))
 
 
-def estimates(metrics: Any) -> dict[str, Any]:
+def estimates(metrics: Any) -> Numbers:
     """Every estimate by the names of the fields that lead to it, as JSON values; what is missing is left out.
 
     Args:
         metrics: `Measurements`, or any dataclass of metrics.
     """
-    values: dict[str, Any] = {}
+    values: Numbers = {}
     for one in fields(metrics):
         value = getattr(metrics, one.name)
         if isinstance(value, Estimate):

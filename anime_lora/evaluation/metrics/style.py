@@ -116,6 +116,8 @@ def measure_trigger(images: ImageSets, encoder: Encoder) -> TriggerMetrics:
     s = scale_of_style(images, encoder)
     cells = (units.base_plain, units.base_trigger, units.lora_plain, units.lora_trigger)
     b0, bt, l0, lt = (s[rows] for rows in cells)
+    # Each factor is a copy of its own: NumPy multiplies one array with its own transpose by another BLAS routine, whose
+    # last digits differ.
     kernels = [vectors[rows] @ vectors[rows].T for rows in cells]
     count = 4 * len(units)
     return TriggerMetrics(

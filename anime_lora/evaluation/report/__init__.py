@@ -1,1 +1,5 @@
-"""The report: its content, figures and charts, and the page."""
+"""The report: `model` is the page as types, `figures` and `contents` fill it, `charts` and `page` render it.
+
+`plots` writes curves for `dvc plots`, `training` reads what training wrote, `wording` makes text of numbers. Only
+`stage` imports from here; `claims`, `promotion` and `summary` take no more than `wording` and `training`.
+"""

@@ -5,10 +5,12 @@ resamples (prompts or sources). Texts are plain; each `id` is unique within its 
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 from anime_lora.evaluation.claims import Claim
 from anime_lora.evaluation.encoders import Skipped
+from anime_lora.files import write_json
 
 Interval = tuple[float, float]
 
@@ -194,6 +196,6 @@ class Report:
     lineage: list[Origin]
     version: int = 1
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+    def write(self, file: Path) -> None:
+        """Write report.json."""
+        write_json(file, asdict(self))
