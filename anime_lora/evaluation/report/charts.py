@@ -1,7 +1,7 @@
 """Small SVG charts of numbers: a curve with its bands, an interval on a line."""
 
-# Ours and not matplotlib's: its SVG has fixed colours, so a dark page would need every chart twice, it draws text as
-# paths that a screen reader and a phone's zoom cannot use, and it is about ten times as large.
+# Ours and not matplotlib's: its SVG has fixed colours, so a page that follows the reader's light or dark scheme would
+# need every chart twice, its points say no value under the mouse, and three charts of a report took 47 KB against 10.
 
 import math
 from collections.abc import Sequence
@@ -74,7 +74,8 @@ def _grid(axes: _Axes, xs: list[float], ys: list[float], chart: Chart) -> str:
 def _mark(axes: _Axes, mark: Mark) -> str:
     if mark.axis == "x":
         at = axes.x(mark.at)
-        text = f'<text x="{at + 4}" y="{TOP + 10}">{escape(mark.label)}</text>'
+        beside = f'x="{at + 4}"' if at < WIDTH * 0.8 else f'x="{at - 4}" text-anchor="end"'
+        text = f'<text {beside} y="{TOP + 10}">{escape(mark.label)}</text>'
         return f'<path class="mark" d="M{at} {TOP}V{HEIGHT - BOTTOM}"/>{text}'
     at = axes.y(mark.at)
     text = f'<text x="{WIDTH - RIGHT - 4}" y="{at - 5}" text-anchor="end">{escape(mark.label)}</text>'

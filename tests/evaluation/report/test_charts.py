@@ -29,6 +29,11 @@ def test_points_bands_and_marks_lie_within_the_image() -> None:
     assert max(places) <= 640
 
 
+def test_a_mark_at_the_right_edge_has_its_label_to_its_left() -> None:
+    at_edge = Chart("e", "", "", "", "", [Series("", [Point(0, 0), Point(10, 1)])], [Mark("x", 10, "published")], "")
+    assert '<text x="622.0" text-anchor="end" y="24">published</text>' in curve(at_edge)
+
+
 def test_words_cannot_break_out_of_the_image() -> None:
     assert "<script>" not in curve(chart(Point(0, 1), title='"><script>'))
 
