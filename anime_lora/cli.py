@@ -104,7 +104,7 @@ def plan() -> None:
     from anime_lora.training.estimate import plan as run
 
     params = _params()
-    _table(run(params.train, params.concept, params.base, params.compute))
+    _table(run(params.train, params.concept, params.base, params.compute).rows())
 
 
 @app.command(

@@ -14,14 +14,8 @@ import torch
 
 from anime_lora.config.load import load_params
 from anime_lora.config.paths import PARAMS
-from anime_lora.config.section import Base
-from anime_lora.diffusion import device as machine
-from anime_lora.diffusion.rng import groups
-from anime_lora.training.loop import take_step
-from anime_lora.training.state import State
-from anime_lora.training.stop import Stop
-from anime_lora.training.trainer import open_run
-from benchmarks.subjects import POCKET, read
+from benchmarks.subjects import POCKET
+from benchmarks.train import device_here, open_ours
 
 
 def main() -> None:
@@ -31,15 +25,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     params = load_params(PARAMS)
-    device = machine.pick_device(params.compute.device)
-    base = Base(model=str(POCKET), revision=None, resolution=params.base.resolution)
+    device, resolution = device_here(), params.base.resolution
+    group_size = params.train.batch_size * params.train.gradient_accumulation_steps
     with tempfile.TemporaryDirectory() as name:
-        run = open_run(params.train, base, POCKET, machine.new_accelerator(params.train, device), (Path(name), "mark"))
-        run.images = read(4 * run.group_size, base.resolution, Path(name))
-        run.batches.latents.fill(run.images, [False], lambda: None)
-        run.training_mode(True)
-        parts, state = groups(run.visits(0), run.group_size), State()
-        fused = {module: module.forward for module in run.pipe.unet.modules() if "forward" in vars(module)}
+        trainer = open_ours(params.train, resolution, POCKET, Path(name), 4 * group_size)
+        trainer.latents.fill(trainer.train_images, [False], lambda: None)
+        trainer.train_mode()
+        parts = trainer.epoch_groups(0)
+        fused = {module: module.forward for module in trainer.pipe.unet.modules() if "forward" in vars(module)}
 
         def timed(with_fused: bool, number: int) -> float:
             for module, forward in fused.items():
@@ -48,8 +41,8 @@ def main() -> None:
                 else:
                     vars(module).pop("forward", None)
             start = time.perf_counter()
-            take_step(run, state, parts[number % len(parts)], Stop())
-            if device == "cuda":
+            trainer.step(parts[number % len(parts)])
+            if device.type == "cuda":
                 torch.cuda.synchronize()
             return time.perf_counter() - start
 
@@ -60,8 +53,8 @@ def main() -> None:
             rows.append((pair[False], pair[True]))
     plain, ours = zip(*rows[1:], strict=True)
     ratios = [a / b for a, b in rows[1:]]
-    settings = f"batch {run.group_size}, {params.train.target}, {device}, {options.threads} threads"
-    print(f"pocket, {base.resolution} px, {settings}; {len(fused)} modules have a fused forward")
+    settings = f"batch {group_size}, {params.train.target}, {device}, {options.threads} threads"
+    print(f"pocket, {resolution} px, {settings}; {len(fused)} modules have a fused forward")
     print(f"median step: PEFT's layers {statistics.median(plain):.3f} s, fused {statistics.median(ours):.3f} s")
     span = f"{min(ratios):.2f} to {max(ratios):.2f}"
     print(f"ratio: median {statistics.median(ratios):.2f} of {len(ratios)} pairs ({span})")

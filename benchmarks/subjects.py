@@ -9,7 +9,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from anime_lora.diffusion.base_model import load_pipeline
 from anime_lora.files import sha256_file
-from anime_lora.training.images import TrainingImage
+from anime_lora.training.batch import TrainingImage
 
 POCKET = Path("data/base/pocket")
 SAMPLES = Path("data/samples/anime")
@@ -45,7 +45,7 @@ def sd15(folder: Path) -> Path:
 
 def read(count: int, side: int, folder: Path) -> list[TrainingImage]:
     """`count` of the sample images at `side` pixels, as an organized dataset has them."""
-    found = []
+    images = []
     for source in sorted(SAMPLES.glob("*.png"))[:count]:
         path = folder / source.name
         with Image.open(source) as image:
@@ -53,7 +53,7 @@ def read(count: int, side: int, folder: Path) -> list[TrainingImage]:
         if not path.is_file():
             resized.save(path)
         text = source.with_suffix(".txt").read_text(encoding="utf-8").strip()
-        found.append(
+        images.append(
             TrainingImage(
                 id=sha256_file(path),
                 path=path,
@@ -63,4 +63,4 @@ def read(count: int, side: int, folder: Path) -> list[TrainingImage]:
                 name=source.name,
             )
         )
-    return found
+    return images

@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +31,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anime_lora.config.load import load_params
 from anime_lora.config.paths import PARAMS
-from anime_lora.config.section import Base
 from anime_lora.config.train import Train
 from anime_lora.diffusion import device as machine
 from anime_lora.diffusion.base_model import load_pipeline
 from anime_lora.diffusion.rng import groups
 from anime_lora.lora import adapter
-from anime_lora.training import measure
-from anime_lora.training.images import TrainingImage
-from anime_lora.training.loop import take_step
-from anime_lora.training.state import State
-from anime_lora.training.stop import Stop
-from anime_lora.training.trainer import Run, open_run
+from anime_lora.training.batch import TrainingImage
+from anime_lora.training.latent_cache import LatentCache
+from anime_lora.training.processes import Stop
+from anime_lora.training.trainer import Trainer, prepare_pipeline
 from benchmarks.subjects import POCKET, read, sd15
 
 
@@ -84,8 +80,8 @@ class Plain:
         ).input_ids.to(self.device)
         words = self.pipe.text_encoder(ids, return_dict=False)[0]
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            found = self.pipe.unet(self.noise.add_noise(latents, noise, times), times, words, return_dict=False)[0]
-        return functional.mse_loss(found.float(), noise.float())
+            prediction = self.pipe.unet(self.noise.add_noise(latents, noise, times), times, words, return_dict=False)[0]
+        return functional.mse_loss(prediction.float(), noise.float())
 
     def _pixels(self, image: TrainingImage) -> Tensor:
         with Image.open(image.path) as opened:
@@ -102,11 +98,11 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def floor(run: Run, images: int) -> float:
+def floor(trainer: Trainer) -> float:
     """FLOPs that a step cannot do without: the UNet forward, and backward to activations only (weights are frozen)."""
-    batch = run.batches.of(run.visits(0)[:images])
+    batch = trainer.batches.build(trainer.epoch_groups(0)[0])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        run.predict(batch)
+        trainer.loss(batch)
     return 2.0 * counter.get_total_flops()
 
 
@@ -146,14 +142,14 @@ def device_here() -> torch.device:
     return torch.device(machine.pick_device(load_params(PARAMS).compute.device))
 
 
-def open_ours(options: argparse.Namespace, side: int, base: Path, folder: Path) -> Run:
-    """Our run with its images, nothing encoded yet."""
-    settings = settings_of(options)
-    section = Base(model=str(base), revision=None, resolution=side)
+def open_ours(settings: Train, side: int, base: Path, folder: Path, count: int) -> Trainer:
+    """Our trainer on `count` images, nothing encoded yet; also for the benchmark of the fused layers."""
     accelerator = machine.new_accelerator(settings, str(device_here()))
-    run = open_run(settings, section, base, accelerator, (folder / "cache", "mark"))
-    run.images = read(4 * options.batch, side, folder)
-    return run
+    pipe = load_pipeline(base, machine.DTYPES[settings.precision])
+    latents = LatentCache(folder / "cache", pipe.vae, side)
+    prepare_pipeline(pipe, settings, accelerator.device)
+    names = {"folder": folder / "work", "fingerprint": "mark", "name": "t_c"}
+    return Trainer(pipe, settings, accelerator, latents, read(count, side, folder), **names, stop=Stop())
 
 
 def alone(name: str, options: argparse.Namespace, side: int, base: Path, folder: Path) -> int:
@@ -161,58 +157,62 @@ def alone(name: str, options: argparse.Namespace, side: int, base: Path, folder:
 
     Ours encodes before training, in memory that it gives back; a GPU's peak can be counted from there.
     """
-    run = open_ours(options, side, base, folder)
-    part = run.visits(0)[: run.group_size]
+    settings, device = settings_of(options), device_here()
     if name == "ours":
-        run.batches.latents.fill([visit.image for visit in part], [False], lambda: None)
-        if run.accelerator.device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-        run.training_mode(True)
+        trainer = open_ours(settings, side, base, folder, 4 * options.batch)
+        group = trainer.epoch_groups(0)[0]
+        trainer.latents.fill([example.image for example in group], [False], lambda: None)
+        reset_peak(device)
+        trainer.train_mode()
         for _ in range(2):
-            take_step(run, State(), part, Stop())
-        return measure.memory_peak(run)
-    images, empty = [visit.image for visit in part], replace(run, pipe=None, batches=None, optimizer=None)
-    del run
-    if device_here().type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    plain = Plain(load_pipeline(base, machine.DTYPES[options.precision]), settings_of(options), side, device_here())
+            trainer.step(group)
+        return machine.memory_peak(device)
+    images = read(options.batch, side, folder)
+    reset_peak(device)
+    plain = Plain(load_pipeline(base, machine.DTYPES[options.precision]), settings, side, device)
     for _ in range(2):
         plain.step(images, options.plain_batch or options.batch)
-    return measure.memory_peak(empty)
+    return machine.memory_peak(device)
+
+
+def reset_peak(device: torch.device) -> None:
+    """Count a GPU's peak from here."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def peaks(*arguments: Any) -> dict[str, float]:
     """GiB that each loop needs at most, each measured in a fresh process."""
-    found = {}
+    memory = {}
     for name in ("plain", "ours"):
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            found[name] = pool.submit(alone, name, *arguments).result() / 2**30
-    return found
+            memory[name] = pool.submit(alone, name, *arguments).result() / 2**30
+    return memory
 
 
 def compare(options: argparse.Namespace, side: int, base: Path, folder: Path) -> None:
     """Alternate the two loops and print the table."""
     memory = peaks(options, side, base, folder) if options.memory else {}
-    run, device, dtype = open_ours(options, side, base, folder), device_here(), machine.DTYPES[options.precision]
+    settings, device, dtype = settings_of(options), device_here(), machine.DTYPES[options.precision]
+    trainer = open_ours(settings, side, base, folder, 4 * options.batch)
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    count = len(run.images)
-    encoded = seconds(lambda: run.batches.latents.fill(run.images, [False], lambda: None), device) / count
-    plain = Plain(load_pipeline(base, dtype), run.settings, side, device)
-    parts, state = groups(run.visits(0), run.group_size), State()
-    run.training_mode(True)
+    images = trainer.train_images
+    encoded = seconds(lambda: trainer.latents.fill(images, [False], lambda: None), device) / len(images)
+    plain = Plain(load_pipeline(base, dtype), settings, side, device)
+    parts = trainer.epoch_groups(0)
+    trainer.train_mode()
     ours, theirs = [], []
     for number in range(options.steps + 1):
         part = parts[number % len(parts)]
-        ours.append(seconds(lambda part=part: take_step(run, state, part, Stop()), device))
-        shown = [visit.image for visit in part]
-        theirs.append(seconds(lambda shown=shown: plain.step(shown, options.plain_batch or options.batch), device))
+        ours.append(seconds(lambda part=part: trainer.step(part), device))
+        same = [example.image for example in part]
+        theirs.append(seconds(lambda same=same: plain.step(same, options.plain_batch or options.batch), device))
     mine, other = statistics.median(ours[1:]), statistics.median(theirs[1:])
     ratios = [b / a for a, b in zip(ours[1:], theirs[1:], strict=True)]
-    share = floor(run, options.batch) / peak(device, dtype) / mine
+    share = floor(trainer) / peak(device, dtype) / mine
     where = f"{device}, {torch.get_num_threads()} threads"
-    print(f"{options.base}, {side} px, batch {options.batch}, {options.precision}, {run.settings.target}, {where}")
+    print(f"{options.base}, {side} px, batch {options.batch}, {options.precision}, {settings.target}, {where}")
     micro = options.plain_batch or options.batch
     print(f"| | plain loop, {micro} x {options.batch // micro} | ours, {options.batch} x 1 |\n|---|---|---|")
     print(f"| median step, s | {other:.3f} | {mine:.3f} |")

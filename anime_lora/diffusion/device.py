@@ -1,12 +1,16 @@
 """The device that torch works on, and what training asks of it: precision, accelerate, reproducible kernels."""
 
 import os
+import resource
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
@@ -20,6 +24,8 @@ MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 """accelerate's word for each `train.precision`."""
 PROCESS_TIMEOUT = timedelta(hours=12)
 """How long processes wait for the first one, which alone encodes images and generates samples."""
+CGROUP = Path("/sys/fs/cgroup/memory.max")
+"""Where a container's memory limit stands."""
 
 
 def pick_device(device: str) -> str:
@@ -73,6 +79,45 @@ def new_accelerator(settings: Train, device: str) -> Accelerator:
 def is_launched() -> bool:
     """Whether a launcher (accelerate, torchrun) started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def autocast(accelerator: Accelerator, settings: Train) -> AbstractContextManager[None]:
+    """accelerate's autocast where the base is not fp32, for the fp32 adapters in it."""
+    if settings.precision == "fp32":
+        return nullcontext()
+    return accelerator.autocast()  # type: ignore[no-any-return]
+
+
+def memory_peak(device: torch.device) -> int:
+    """Bytes this process has needed at most: on the GPU where there is one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def memory_total(device: torch.device) -> int:
+    """Bytes there are: the GPU's, else the machine's or its container's limit."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    limit = CGROUP.read_text().strip() if CGROUP.is_file() else "max"
+    physical = int(psutil.virtual_memory().total)
+    return min(physical, int(limit)) if limit.isdigit() else physical
+
+
+@contextmanager
+def room_in_memory(settings: Train, device: torch.device) -> Iterator[None]:
+    """Turn a full GPU into one clear error.
+
+    Raises:
+        DeviceError: a training step does not fit into the memory.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"train.batch_size = {settings.batch_size} does not fit into {memory_total(device) / 2**30:.1f} GiB: "
+            "lower it and raise train.gradient_accumulation_steps, or set train.gradient_checkpointing"
+        ) from error
 
 
 @contextmanager

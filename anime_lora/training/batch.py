@@ -1,36 +1,106 @@
-"""What one micro-batch shows the UNet, put together from cached latents, captions and the visit's random numbers."""
+"""One batch: the dataset's images, the order in which an epoch shows them, and the tensors that the UNet gets."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch import Tensor
 
+from anime_lora.config import paths
 from anime_lora.config.train import Train
 from anime_lora.diffusion.rng import epoch_order, sample_bool, sample_noise, shuffled
+from anime_lora.errors import DatasetError
+from anime_lora.files import read_jsonl
 from anime_lora.training import losses
-from anime_lora.training.images import TrainingImage
-from anime_lora.training.latent_cache import Latents
-from anime_lora.training.text_embeddings import Texts, shown
+from anime_lora.training.text_embeddings import augment_caption
+
+METADATA = "metadata.jsonl"
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One showing of one image in one epoch, with the class image shown beside it, if any."""
+class TrainingImage:
+    """One image and its caption: a row of the organize stage's `metadata.jsonl`, or a class image of the base's own."""
+
+    id: str
+    path: Path
+    text: str
+    split: str
+    """train, holdout or prior."""
+    pixel_sha256: str
+    name: str
+    """What a message calls it."""
+
+
+def read_images(folder: Path = paths.ORGANIZE) -> list[TrainingImage]:
+    """Every image of the organized dataset, sorted by id.
+
+    Raises:
+        DatasetError: no dataset, a damaged row, or no training image.
+    """
+    table = folder / METADATA
+    if not table.is_file():
+        raise DatasetError(f"{table} is not there: run the organize stage first (`dvc repro organize`)")
+    try:
+        rows = read_jsonl(table)
+        images = [
+            TrainingImage(r["id"], folder / r["file"], r["text"], r["split"], r["pixel_sha256"], r["file"])
+            for r in rows
+        ]
+    except (KeyError, ValueError) as error:
+        raise DatasetError(f"{table} is damaged ({error!r}): run the organize stage again") from error
+    if not any(image.split == "train" for image in images):
+        raise DatasetError(f"{table} has no row with split train among {len(images)}: lower organize.holdout_share")
+    return sorted(images, key=lambda image: image.id)
+
+
+def of_split(images: Sequence[TrainingImage], split: str) -> list[TrainingImage]:
+    """The images of one split, in their order."""
+    return [image for image in images if image.split == split]
+
+
+def dataset_hash(images: Sequence[TrainingImage]) -> str:
+    """Hex sha256 over what training sees of each image: id, pixels, text, split."""
+    lines = (f"{p.id}\x1f{p.pixel_sha256}\x1f{p.text}\x1f{p.split}\n" for p in images)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training image in one epoch, with the class image trained beside it, if any."""
 
     epoch: int
     image: TrainingImage
     prior: TrainingImage | None = None
 
 
-def epoch_visits(
+def epoch_examples(
     images: Sequence[TrainingImage], priors: Sequence[TrainingImage], seed: int, epoch: int
-) -> list[Visit]:
-    """An epoch: every training image once, class images dealt out in turn."""
+) -> list[Example]:
+    """An epoch: every training image once, in an order of its own; class images are dealt out in turn."""
     dealt = shuffled(priors, "prior", seed, epoch)
     places = epoch_order([image.id for image in images], seed, epoch)
-    return [Visit(epoch, images[i], dealt[n % len(dealt)] if dealt else None) for n, i in enumerate(places)]
+    return [Example(epoch, images[i], dealt[n % len(dealt)] if dealt else None) for n, i in enumerate(places)]
+
+
+class Posterior(NamedTuple):
+    """What the VAE encodes an image to: mean and log-variance, each (C, h, w) in fp32 on the CPU."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of a batch; its random numbers follow from the run's seed, `epoch` and `key`."""
+
+    epoch: int
+    image: TrainingImage
+    key: str
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -39,56 +109,81 @@ class Batch:
 
     noisy: Tensor
     timesteps: Tensor
-    texts: list[str]
+    captions: list[str]
     target: Tensor
     weights: Tensor
 
 
-class Batches:
-    """Builds batches; holds no state that changes."""
+def prediction_type(settings: Train, pipe: StableDiffusionPipeline) -> str:
+    """What the UNet predicts: epsilon or v_prediction, the base's own unless the settings say otherwise."""
+    asked = settings.prediction_type
+    return str(pipe.scheduler.config.prediction_type) if asked == "base" else asked
 
-    def __init__(self, settings: Train, latents: Latents, texts: Texts, scheduler: DDPMScheduler, device: torch.device):
-        self.settings, self.latents, self.texts, self.device = settings, latents, texts, device
-        self.alphas: Tensor = scheduler.alphas_cumprod.float().cpu()
-        asked = settings.prediction_type
-        self.prediction: str = scheduler.config.prediction_type if asked == "base" else asked
-        self.scaling = float(latents.vae.config.scaling_factor)
 
-    def of(self, visits: Sequence[Visit]) -> Batch:
-        """The batch of `visits`, class images included."""
-        samples = [self._sample(*each) for each in self.samples(visits)]
-        weights = [1.0] * len(visits) + [self.settings.prior_weight] * (len(samples) - len(visits))
-        latents, noise = torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])
-        timesteps = torch.tensor([sample[2] for sample in samples])
-        return self.noised(latents, noise, timesteps, [sample[3] for sample in samples], torch.tensor(weights))
+class BatchBuilder:
+    """Builds batches; holds no state that changes.
 
-    @staticmethod
-    def samples(visits: Sequence[Visit]) -> list[tuple[int, TrainingImage, str]]:
-        """Epoch, image and name (what its random numbers follow from) of each sample of `visits`, class images last."""
-        found = [(v.epoch, v.image, v.image.id) for v in visits]
-        return found + [(v.epoch, v.prior, f"{v.prior.id}/{v.image.id}") for v in visits if v.prior]
+    Args:
+        settings: the train section.
+        posterior: the cached posterior of an image, mirrored when the second argument is true.
+        pipe: the base, for its noise schedule and the scale of its latents.
+        device: where batches go.
+    """
 
-    def timestep(self, epoch: int, image: TrainingImage, name: str) -> int:
-        """The timestep of a sample."""
-        shape = tuple(self.latents.get(image)[0].shape)
-        return sample_noise(self.settings.seed, epoch, name, shape, len(self.alphas)).timestep
+    def __init__(
+        self,
+        settings: Train,
+        posterior: Callable[[TrainingImage, bool], Posterior],
+        pipe: StableDiffusionPipeline,
+        device: torch.device,
+    ) -> None:
+        self.settings, self.posterior, self.device = settings, posterior, device
+        self.alphas_cumprod: Tensor = DDPMScheduler.from_config(pipe.scheduler.config).alphas_cumprod.float().cpu()
+        self.prediction_type = prediction_type(settings, pipe)
+        self.scaling = float(pipe.vae.config.scaling_factor)
 
-    def _sample(self, epoch: int, image: TrainingImage, name: str) -> tuple[Tensor, Tensor, int, str]:
-        """One image's latent, noise, timestep and text; random numbers follow from `name`."""
-        settings = self.settings
-        key = (settings.seed, epoch, name)
-        mean, log_variance = self.latents.get(image, settings.flip and sample_bool(0.5, "flip", *key))
-        sampled = sample_noise(*key, tuple(mean.shape), len(self.alphas))
-        noise = losses.shifted(sampled.noise, sampled.offset, settings.noise_offset)
-        text = shown(image.text, key, settings.caption_dropout, settings.shuffle_tags, settings.keep_tags)
-        return losses.latent(mean, log_variance, sampled.posterior, self.scaling), noise, sampled.timestep, text
-
-    def noised(self, latents: Tensor, noise: Tensor, timesteps: Tensor, texts: list[str], weights: Tensor) -> Batch:
-        """A batch from latents, noise and timesteps on the CPU."""
-        alpha_bar = self.alphas[timesteps]
+    def build(self, examples: Sequence[Example]) -> Batch:
+        """The batch of `examples`, class images after the others."""
+        samples = self.samples(examples)
+        latents, noise, timesteps, captions = zip(*(self._row(sample) for sample in samples), strict=True)
+        steps, weights = torch.tensor(timesteps), torch.tensor([sample.weight for sample in samples])
         if self.settings.min_snr_gamma is not None:
-            weights = weights * losses.min_snr_weight(alpha_bar, self.settings.min_snr_gamma, self.prediction)
-        wanted = losses.target(latents, noise, alpha_bar, self.prediction)
-        noisy = losses.noised(latents, noise, alpha_bar)
-        moved = [t.to(self.device, non_blocking=True) for t in (noisy, timesteps, wanted, weights)]
-        return Batch(moved[0], moved[1], texts, moved[2], moved[3])
+            alpha_bar = self.alphas_cumprod[steps]
+            weights = weights * losses.min_snr_weight(alpha_bar, self.settings.min_snr_gamma, self.prediction_type)
+        return self.add_noise(torch.stack(latents), torch.stack(noise), steps, list(captions), weights)
+
+    def samples(self, examples: Sequence[Example]) -> list[Sample]:
+        """The rows of a batch of `examples`; a class image beside two of them gets noise of its own at each."""
+        own = [Sample(each.epoch, each.image, each.image.id, 1.0) for each in examples]
+        return own + [
+            Sample(each.epoch, each.prior, f"{each.prior.id}/{each.image.id}", self.settings.prior_weight)
+            for each in examples
+            if each.prior
+        ]
+
+    def timestep(self, sample: Sample) -> int:
+        """The timestep of a sample."""
+        shape = tuple(self.posterior(sample.image, False).mean.shape)
+        return sample_noise(self.settings.seed, sample.epoch, sample.key, shape, len(self.alphas_cumprod)).timestep
+
+    def _row(self, sample: Sample) -> tuple[Tensor, Tensor, int, str]:
+        """A sample's latent, noise, timestep and caption."""
+        settings, key = self.settings, (self.settings.seed, sample.epoch, sample.key)
+        flip = settings.flip and sample_bool(0.5, "flip", *key)
+        mean, log_variance = self.posterior(sample.image, flip)
+        random = sample_noise(*key, tuple(mean.shape), len(self.alphas_cumprod))
+        noise = losses.shifted(random.noise, random.offset, settings.noise_offset)
+        caption = augment_caption(
+            sample.image.text, key, settings.caption_dropout, settings.shuffle_tags, settings.keep_tags
+        )
+        return losses.latent(mean, log_variance, random.posterior, self.scaling), noise, random.timestep, caption
+
+    def add_noise(
+        self, latents: Tensor, noise: Tensor, timesteps: Tensor, captions: list[str], weights: Tensor
+    ) -> Batch:
+        """The batch of latents (n, C, h, w) at their timesteps (n,); all of them on the CPU."""
+        alpha_bar = self.alphas_cumprod[timesteps]
+        target = losses.target(latents, noise, alpha_bar, self.prediction_type)
+        tensors = (losses.noised(latents, noise, alpha_bar), timesteps, target, weights)
+        noisy, steps, target, weights = (tensor.to(self.device, non_blocking=True) for tensor in tensors)
+        return Batch(noisy, steps, captions, target, weights)

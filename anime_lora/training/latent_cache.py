@@ -1,4 +1,4 @@
-"""Latents cached by content: the VAE's posterior mean and log-variance per image, resampled at each visit."""
+"""Latents cached by content: the VAE's posterior mean and log-variance per image, sampled anew in each epoch."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -16,12 +16,10 @@ from anime_lora.errors import BadImageError, DatasetError, TrainingError
 from anime_lora.files import write_bytes
 from anime_lora.images import read_rgb
 from anime_lora.progress import track
-from anime_lora.training.images import TrainingImage
+from anime_lora.training.batch import Posterior, TrainingImage
 
-Posterior = tuple[Tensor, Tensor]
-"""Mean and log-variance, each (C, h, w) in fp32 on the CPU."""
 IN_MEMORY = 4096
-"""Posteriors kept in memory; more are read from disk at each visit."""
+"""Posteriors kept in memory; more are read from disk in each epoch."""
 
 
 def module_hash(module: torch.nn.Module) -> str:
@@ -42,19 +40,19 @@ def pixels(path: Path, size: int) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-class Latents:
+class LatentCache:
     """A folder of cached posteriors: key = (pixel sha256, transform, VAE weights, dtype).
 
     Encoding is one image at a time, so that what an image's latent is does not depend on its neighbours.
     """
 
-    def __init__(self, folder: Path, vae: AutoencoderKL, size: int) -> None:
-        self.folder, self.vae, self.size = folder, vae, size
+    def __init__(self, folder: Path, vae: AutoencoderKL, resolution: int) -> None:
+        self.folder, self.vae, self.resolution = folder, vae, resolution
         self._vae_hash = module_hash(vae)
         self._memory: dict[str, Posterior] = {}
 
     def _path(self, image: TrainingImage, flip: bool) -> Path:
-        transform = f"lanczos-{self.size}{'-flip' if flip else ''}"
+        transform = f"lanczos-{self.resolution}{'-flip' if flip else ''}"
         key = "\x1f".join([image.pixel_sha256, transform, self._vae_hash, "fp32", "posterior-1"])
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.safetensors"
@@ -64,8 +62,8 @@ class Latents:
         sides = list(flips)
         return [(p, f) for p in images for f in sides if not self._path(p, f).is_file()]
 
-    def fill(self, images: Sequence[TrainingImage], flips: Iterable[bool], between: Callable[[], None]) -> int:
-        """Encode what is not cached and return how many that were; `between` is called after each.
+    def fill(self, images: Sequence[TrainingImage], flips: Iterable[bool], on_image: Callable[[], None]) -> int:
+        """Encode what is not cached and return how many images that were; `on_image` is called after each.
 
         Raises:
             TrainingError: a latent is not finite (names the image).
@@ -73,12 +71,12 @@ class Latents:
         missing = self.missing(images, flips)
         for image, flip in track(missing, "train", "encode images", len(missing), unit="image"):
             self._write(self._path(image, flip), self._encode(image, flip))
-            between()
+            on_image()
         return len(missing)
 
     @torch.no_grad()
     def _encode(self, image: TrainingImage, flip: bool) -> Posterior:
-        values = pixels(image.path, self.size)
+        values = pixels(image.path, self.resolution)
         values = values.flip(-1) if flip else values
         posterior = self.vae.encode(values.to(self.vae.device)).latent_dist
         mean, log_variance = posterior.mean[0].float().cpu(), posterior.logvar[0].float().cpu()
@@ -87,26 +85,27 @@ class Latents:
                 f"the latent of {image.name} is not finite (NaN or infinity): look at the image, "
                 "or at the base's VAE if every image fails; nothing was cached for it"
             )
-        return mean, log_variance
+        return Posterior(mean, log_variance)
 
     @staticmethod
     def _write(path: Path, posterior: Posterior) -> None:
-        write_bytes(path, serialize({"mean": posterior[0], "logvar": posterior[1]}, {}, {"sha256": ""}))
+        tensors = {"mean": posterior.mean, "logvar": posterior.log_variance}
+        write_bytes(path, serialize(tensors, {}, {"sha256": ""}))
 
     def get(self, image: TrainingImage, flip: bool = False) -> Posterior:
-        """The posterior of one image, from memory, disk or, when its file is not what was written, encoded again."""
+        """The posterior of one image, from memory or disk; encoded again when its file is not as it was written."""
         path = self._path(image, flip)
-        found = self._memory.get(path.name)
-        if found is not None:
-            return found
+        posterior = self._memory.get(path.name)
+        if posterior is not None:
+            return posterior
         try:
-            loaded = load_file(path)
-            found = loaded["mean"], loaded["logvar"]
-            if read_header(path).metadata["sha256"] != hash_tensors(loaded):
+            tensors = load_file(path)
+            posterior = Posterior(tensors["mean"], tensors["logvar"])
+            if read_header(path).metadata["sha256"] != hash_tensors(tensors):
                 raise ValueError("not what was written")
         except Exception:  # safetensors raises its own, KeyError or OSError: whichever, the cure is the same
-            found = self._encode(image, flip)
-            self._write(path, found)
+            posterior = self._encode(image, flip)
+            self._write(path, posterior)
         if len(self._memory) < IN_MEMORY:
-            self._memory[path.name] = found
-        return found
+            self._memory[path.name] = posterior
+        return posterior

@@ -6,8 +6,6 @@ Shapes: x₀, ε, prediction (n, C, h, w); ᾱ, SNR, weights and losses (n,).
 import torch
 from torch import Tensor
 
-PREDICTIONS = ("epsilon", "v_prediction")
-
 
 def noised(x0: Tensor, epsilon: Tensor, alpha_bar: Tensor) -> Tensor:
     """xₜ = √ᾱ x₀ + √(1−ᾱ) ε (Ho et al. 2020, eq. 4)."""
@@ -17,7 +15,7 @@ def noised(x0: Tensor, epsilon: Tensor, alpha_bar: Tensor) -> Tensor:
 
 
 def target(x0: Tensor, epsilon: Tensor, alpha_bar: Tensor, prediction: str) -> Tensor:
-    """What the UNet is asked for: ε, or v = √ᾱ ε − √(1−ᾱ) x₀ (Salimans & Ho 2022)."""
+    """What the UNet learns to predict: ε, or v = √ᾱ ε − √(1−ᾱ) x₀ (Salimans & Ho 2022)."""
     if prediction == "epsilon":
         return epsilon
     return noised(epsilon, -x0, alpha_bar)
@@ -39,9 +37,9 @@ def shifted(epsilon: Tensor, offset: Tensor, strength: float) -> Tensor:
     return epsilon + strength * offset
 
 
-def squared_error(prediction: Tensor, wanted: Tensor) -> Tensor:
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean squared error of each sample, in fp32."""
-    return (prediction.float() - wanted.float()).square().mean(dim=(1, 2, 3))
+    return (prediction.float() - target.float()).square().mean(dim=(1, 2, 3))
 
 
 def latent(mean: Tensor, log_variance: Tensor, noise: Tensor, scaling: float) -> Tensor:

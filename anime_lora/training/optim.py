@@ -10,7 +10,7 @@ from anime_lora.config.train import Train
 from anime_lora.errors import TrainingError
 
 
-def build(
+def build_optimizer(
     settings: Train, unet: dict[str, nn.Parameter], text_encoder: dict[str, nn.Parameter]
 ) -> torch.optim.Optimizer:
     """The optimizer over the UNet's adapters and, with their own rate, the text encoder's; each by name.
@@ -28,11 +28,13 @@ def build(
 
 
 def _groups(named: dict[str, nn.Parameter], rate: float | None, decay: float) -> list[dict[str, Any]]:
-    """Factors decay towards no change; DoRA's lengths start at the weights' own, and zero would erase those."""
+    """Parameter groups of one rate: factors decay towards no change; DoRA's lengths, where zero would erase the base's
+    weights, do not decay.
+    """
     lengths = [p for name, p in named.items() if "lora_magnitude_vector" in name]
     factors = [p for name, p in named.items() if "lora_magnitude_vector" not in name]
-    found = [{"params": factors, "weight_decay": decay}, {"params": lengths, "weight_decay": 0.0}]
-    return [{**group, "lr": rate, "base_lr": rate} for group in found if group["params"]]
+    groups = [{"params": factors, "weight_decay": decay}, {"params": lengths, "weight_decay": 0.0}]
+    return [{**group, "lr": rate, "base_lr": rate} for group in groups if group["params"]]
 
 
 def _adafactor(groups: list[dict[str, Any]], decay: float) -> torch.optim.Optimizer:
@@ -51,7 +53,7 @@ def _adafactor(groups: list[dict[str, Any]], decay: float) -> torch.optim.Optimi
 
 
 def _prodigy(groups: list[dict[str, Any]], decay: float) -> torch.optim.Optimizer:
-    """Prodigy (Mishchenko & Defazio 2023); its rate is a factor of the one it finds."""
+    """Prodigy (Mishchenko & Defazio 2023); its rate is a factor of the one it estimates."""
     from prodigyopt import Prodigy
 
     if any(group["lr"] < 0.1 for group in groups):
@@ -89,8 +91,8 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
     return float(optimizer.param_groups[0]["lr"])
 
 
-class Average:
-    """An exponential moving average of the trainables (EMA), warmed up as (1+n)/(10+n) until `decay`."""
+class EMA:
+    """An exponential moving average of the trained weights, its decay warmed up as (1+n)/(10+n) until `decay`."""
 
     def __init__(self, parameters: list[nn.Parameter], decay: float) -> None:
         self.parameters, self.decay, self.count = parameters, decay, 0
@@ -108,16 +110,16 @@ class Average:
     def swap(self) -> None:
         """Exchange weights and average: once to validate the average, once more to train on."""
         for shadow, parameter in zip(self.shadow, self.parameters, strict=True):
-            kept = parameter.detach().clone()
+            weight = parameter.detach().clone()
             parameter.copy_(shadow)
-            shadow.copy_(kept)
+            shadow.copy_(weight)
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
         return {"count": self.count, "shadow": self.shadow}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put a checkpoint's average back."""
         self.count = state["count"]
-        for shadow, kept in zip(self.shadow, state["shadow"], strict=True):
-            shadow.copy_(kept)
+        for shadow, value in zip(self.shadow, state["shadow"], strict=True):
+            shadow.copy_(value)

@@ -1,4 +1,4 @@
-"""Whether a training makes sense, judged from settings and captions alone, before the base is loaded."""
+"""Whether a training makes sense, checked on settings and captions alone, before the base is loaded."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,7 @@ from anime_lora.config.section import Concept
 from anime_lora.config.train import Train
 from anime_lora.errors import TrainingError
 from anime_lora.lora.adapter import scale
-from anime_lora.training.images import TrainingImage, of_split
+from anime_lora.training.batch import TrainingImage, of_split
 
 MAX_RATE = 0.05
 """Effective rate that no adapter survives: AdamW moves each weight by about the rate, so 20 steps make B ≈ 1."""
@@ -33,21 +33,21 @@ def total_steps(settings: Train, images: Sequence[TrainingImage]) -> int:
     return settings.epochs * -(-len(of_split(images, "train")) // group)
 
 
-def refuse(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> None:
+def check_training(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> None:
     """Stop a training that cannot succeed.
 
     Raises:
         TrainingError: one line per reason, each with the setting, its value, the limit and what to do.
     """
-    found = list(_nonsense(settings, concept, images))
-    if found:
-        plural = "reason" if len(found) == 1 else "reasons"
+    reasons = list(_errors(settings, concept, images))
+    if reasons:
+        plural = "reason" if len(reasons) == 1 else "reasons"
         raise TrainingError(
-            f"this training cannot succeed, for {len(found)} {plural}\n" + "\n".join(f"  {r}" for r in found)
+            f"this training cannot succeed, for {len(reasons)} {plural}\n" + "\n".join(f"  {r}" for r in reasons)
         )
 
 
-def _nonsense(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> Iterator[str]:
+def _errors(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> Iterator[str]:
     train, steps = of_split(images, "train"), total_steps(settings, images)
     for name, rate in effective_rates(settings).items():
         if settings.optimizer != "prodigy" and rate > MAX_RATE:
@@ -69,17 +69,17 @@ def _nonsense(settings: Train, concept: Concept, images: Sequence[TrainingImage]
         yield "train.caption_dropout = 1.0 empties every caption: no word would be learned; 0.1 is usual"
     if not any(concept.trigger in image.text for image in train):
         yield (
-            f"concept.trigger = {concept.trigger} stands in none of {len(train)} training captions, e.g. "
+            f"concept.trigger = {concept.trigger} is in none of {len(train)} training captions, e.g. "
             f"{train[0].text[:60]!r}: put it into concept.instance_prompt and run the organize stage again"
         )
 
 
-def doubts(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> list[str]:
+def training_warnings(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> list[str]:
     """What is unlikely to be meant, one sentence each; nothing stops for it."""
-    return [*_doubts_about_steps(settings, images), *_doubts_about_words(settings, concept, images)]
+    return [*_step_warnings(settings, images), *_caption_warnings(settings, concept, images)]
 
 
-def _doubts_about_steps(settings: Train, images: Sequence[TrainingImage]) -> Iterator[str]:
+def _step_warnings(settings: Train, images: Sequence[TrainingImage]) -> Iterator[str]:
     train, steps = of_split(images, "train"), total_steps(settings, images)
     group = settings.batch_size * settings.gradient_accumulation_steps
     for name, rate in effective_rates(settings).items():
@@ -95,7 +95,7 @@ def _doubts_about_steps(settings: Train, images: Sequence[TrainingImage]) -> Ite
         yield f"train.patience = {settings.patience} has no effect within {settings.epochs} epochs"
 
 
-def _doubts_about_words(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> Iterator[str]:
+def _caption_warnings(settings: Train, concept: Concept, images: Sequence[TrainingImage]) -> Iterator[str]:
     train, trigger = of_split(images, "train"), concept.trigger
     without = [image for image in train if trigger not in image.text]
     if without:

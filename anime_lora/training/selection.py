@@ -1,21 +1,20 @@
 """Which epoch is published: held-out loss and the style of the epoch's samples, in one score, with the reason.
 
-Rows are `State.epochs`: `heldout` is the mean of the held-out images' losses `each`, `style` the mean distance of the
-validation images from the style; epoch 0 is the untrained base. What was not measured or not finite is None.
+Epoch 0 is the untrained base. What was not measured or not finite is None.
 """
 
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from anime_lora.errors import TrainingError
+from anime_lora.training.validation import EpochResult
 
 FLOOR = 1e-3
 """Smallest standard error that counts, relative to the loss: smaller differences are none."""
 
 
-def scores(rows: Sequence[dict[str, Any]]) -> list[float | None]:
+def scores(epochs: Sequence[EpochResult]) -> list[float | None]:
     """How good each epoch is: the share of the base's style distance that is gone, minus the standard errors by which
     the held-out loss lies above the lowest.
 
@@ -23,68 +22,83 @@ def scores(rows: Sequence[dict[str, Any]]) -> list[float | None]:
     images is out (the one-standard-error rule, Breiman et al. 1984). None without held-out images, and for an
     epoch that has diverged.
     """
-    known = [row for row in rows if row["heldout"] is not None and not diverged(rows[0], row)]
-    if not known:
-        return [None] * len(rows)
-    lowest = min(known, key=lambda row: row["heldout"])
-    return [style_gain(rows[0], row) - excess(row, lowest) if row in known else None for row in rows]
+    comparable = [epoch for epoch in epochs if epoch.heldout is not None and not diverged(epochs[0], epoch)]
+    if not comparable:
+        return [None] * len(epochs)
+    lowest = min(comparable, key=_loss)
+    return [style_gain(epochs[0], epoch) - excess(epoch, lowest) if epoch in comparable else None for epoch in epochs]
 
 
-def diverged(base: dict[str, Any], row: dict[str, Any]) -> bool:
+def _loss(epoch: EpochResult) -> float:
+    """The held-out loss of an epoch that has one."""
+    if epoch.heldout is None:
+        raise ValueError(f"epoch {epoch.epoch} has no held-out loss")
+    return epoch.heldout
+
+
+def diverged(base: EpochResult, epoch: EpochResult) -> bool:
     """Whether an epoch has no finite held-out loss or style distance where the base has one."""
-    return any(row[name] is None and base[name] is not None for name in ("heldout", "style"))
+    return (epoch.heldout is None and base.heldout is not None) or (epoch.style is None and base.style is not None)
 
 
-def style_gain(base: dict[str, Any], row: dict[str, Any]) -> float:
+def style_gain(base: EpochResult, epoch: EpochResult) -> float:
     """The share of the base's style distance that is gone; 0 where it is not known."""
-    return 1 - row["style"] / base["style"] if row["style"] is not None and base["style"] else 0.0
+    return 1 - epoch.style / base.style if epoch.style is not None and base.style else 0.0
 
 
-def excess(row: dict[str, Any], lowest: dict[str, Any]) -> float:
-    """By how many standard errors of their difference, image by image, the loss of `row` lies above `lowest`'s."""
-    differences = [a - b for a, b in zip(row["each"], lowest["each"], strict=True)]
+def excess(epoch: EpochResult, lowest: EpochResult) -> float:
+    """By how many standard errors of their difference, image by image, the loss of `epoch` lies above `lowest`'s."""
+    pairs = zip(epoch.each, lowest.each, strict=True)
+    differences = [a - b for a, b in pairs if a is not None and b is not None]
     error = statistics.stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
-    return float((row["heldout"] - lowest["heldout"]) / max(error, FLOOR * lowest["heldout"]))
+    return (_loss(epoch) - _loss(lowest)) / max(error, FLOOR * _loss(lowest))
 
 
-def choose(rows: Sequence[dict[str, Any]]) -> tuple[int, str]:
+def choose(epochs: Sequence[EpochResult]) -> tuple[int, str]:
     """The epoch to publish and the reason; the earlier one of equals.
 
     Raises:
         TrainingError: every epoch has diverged.
     """
-    base, last = rows[0], rows[-1]["epoch"]
-    if base["heldout"] is None:
+    base, last = epochs[0], epochs[-1].epoch
+    if base.heldout is None:
         return last, "the last epoch: there are no held-out images to choose by"
-    scored = [(score, row) for score, row in zip(scores(rows), rows, strict=True) if row["epoch"] and score is not None]
+    scored = [
+        (score, epoch) for score, epoch in zip(scores(epochs), epochs, strict=True) if epoch.epoch and score is not None
+    ]
     if not scored:
         raise TrainingError(
             f"training has diverged: none of {last} epochs has a finite held-out loss and finite samples, so there is "
             "nothing to publish; lower train.learning_rate"
         )
     best = max(scored, key=lambda pair: pair[0])[1]
-    lowest = min((row for _, row in scored), key=lambda row: row["heldout"])
+    lowest = min((epoch for _, epoch in scored), key=_loss)
     reason = f"best selection score of {last} epochs"
     if len(scored) < last:
         reason += f", {last - len(scored)} of which have diverged"
-    if best["heldout"] == lowest["heldout"]:
-        reason += f": the lowest held-out loss, {best['heldout']:.5f} (the base alone {base['heldout']:.5f})"
+    return best.epoch, reason + _comparison(best, lowest, base)
+
+
+def _comparison(best: EpochResult, lowest: EpochResult, base: EpochResult) -> str:
+    """The best epoch beside the one of the lowest held-out loss and the untrained base, in words."""
+    if _loss(best) == _loss(lowest):
+        words = f": the lowest held-out loss, {_loss(best):.5f} (the base alone {_loss(base):.5f})"
     else:
-        reason += (
-            f": held-out loss {best['heldout']:.5f} is {excess(best, lowest):.1f} standard errors above epoch "
-            f"{lowest['epoch']}'s {lowest['heldout']:.5f} (the base alone {base['heldout']:.5f})"
+        words = (
+            f": held-out loss {_loss(best):.5f} is {excess(best, lowest):.1f} standard errors above epoch "
+            f"{lowest.epoch}'s {_loss(lowest):.5f} (the base alone {_loss(base):.5f})"
         )
-    if best["style"] is not None and base["style"] is not None:
-        nearer = "nearer to the style than" if best["style"] < base["style"] else "no nearer to the style than"
-        reason += f"; its samples are {nearer} the base's: distance {best['style']:.2f}, the base {base['style']:.2f}"
-    if best["heldout"] >= base["heldout"]:
-        reason += "; no epoch was better than the base: a lower train.learning_rate or fewer steps may be"
-    return best["epoch"], reason
+    if best.style is not None and base.style is not None:
+        nearer = "nearer to the style than" if best.style < base.style else "no nearer to the style than"
+        words += f"; its samples are {nearer} the base's: distance {best.style:.2f}, the base {base.style:.2f}"
+    if _loss(best) >= _loss(base):
+        words += "; no epoch was better than the base: a lower train.learning_rate or fewer steps may be"
+    return words
 
 
-def out_of_patience(rows: Sequence[dict[str, Any]], patience: int | None) -> bool:
+def out_of_patience(epochs: Sequence[EpochResult], patience: int | None) -> bool:
     """Whether the selection score, the base's included, has not improved for `patience` epochs."""
-    if patience is None or rows[0]["heldout"] is None:
+    if patience is None or epochs[0].heldout is None:
         return False
-    found = [-math.inf if score is None else score for score in scores(rows)]
-    return len(found) - 1 - found.index(max(found)) >= patience
+    ranked = [-math.inf if score is None else score for score in scores(epochs)]
+    return len(ranked) - 1 - ranked.index(max(ranked)) >= patience

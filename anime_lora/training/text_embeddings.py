@@ -1,4 +1,4 @@
-"""Captions: which words a visit shows, and their text embeddings, cached while the text encoder is frozen."""
+"""Captions: their augmentation in each epoch, and their text embeddings, cached while the text encoder is frozen."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,9 +9,9 @@ from torch import Tensor
 from anime_lora.diffusion.rng import sample_bool, shuffled
 
 
-def shown(text: str, key: tuple[object, ...], dropout: float, shuffle: bool, keep: int) -> str:
-    """The caption of one visit: empty with probability `dropout`; else its comma-separated parts, after the first
-    `keep` in an order that follows from `key` when `shuffle` is on.
+def augment_caption(text: str, key: tuple[object, ...], dropout: float, shuffle: bool, keep: int) -> str:
+    """The caption that is trained on: empty with probability `dropout`; else `text` with its comma-separated parts
+    after the first `keep` shuffled when `shuffle` is on. Both follow from `key` alone.
     """
     if dropout and sample_bool(dropout, "caption dropout", *key):
         return ""
@@ -32,10 +32,10 @@ def truncated(tokenizer: Any, texts: Iterable[str]) -> list[str]:
 
 
 IN_MEMORY = 4096
-"""Embeddings kept in memory: with shuffled tags nearly every visit has a caption of its own."""
+"""Embeddings kept in memory: with shuffled tags nearly every epoch has captions of its own."""
 
 
-class Texts:
+class TextEmbeddings:
     """Turns captions into the UNet's conditioning, (n, tokens, width) on the text encoder's device."""
 
     def __init__(self, tokenizer: Any, encoder: torch.nn.Module, trained: bool) -> None:
@@ -45,27 +45,27 @@ class Texts:
     def ids(self, texts: Sequence[str]) -> Tensor:
         """Token ids, (n, tokens), padded and truncated to what the text encoder reads."""
         length = self.tokenizer.model_max_length
-        found = self.tokenizer(
+        tokens = self.tokenizer(
             list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         )
-        return torch.as_tensor(found.input_ids)
+        return torch.as_tensor(tokens.input_ids)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Conditioning of `texts`; with gradients when the text encoder is trained, else from memory."""
         if self.trained:
             return self._encode(texts)
-        return torch.stack([self._remembered(text) for text in texts])
+        return torch.stack([self._cached(text) for text in texts])
 
-    def _remembered(self, text: str) -> Tensor:
-        found = self._memory.get(text)
-        if found is None:
+    def _cached(self, text: str) -> Tensor:
+        embedding = self._memory.get(text)
+        if embedding is None:
             with torch.no_grad():
-                found = self._encode([text])[0]
+                embedding = self._encode([text])[0]
             if len(self._memory) < IN_MEMORY:
-                self._memory[text] = found
-        return found
+                self._memory[text] = embedding
+        return embedding
 
     def _encode(self, texts: Sequence[str]) -> Tensor:
         device = next(self.encoder.parameters()).device
-        encoded: Tensor = self.encoder(self.ids(texts).to(device))[0]
-        return encoded
+        embeddings: Tensor = self.encoder(self.ids(texts).to(device))[0]
+        return embeddings

@@ -9,26 +9,27 @@ import torch
 
 from anime_lora.errors import AdapterError
 from anime_lora.lora import adapter
-from anime_lora.training.batch import Visit
+from anime_lora.training.batch import Batch, Example
 from anime_lora.training.latent_cache import module_hash
-from tests.support.tiny import tiny_pipeline, train_settings
+from tests.support.tiny import predict, tiny_pipeline, train_settings
 
 TARGETS = ["attn", "attn+ff", "all-linear+conv"]
 
 
-def visits(run: Any) -> list[Visit]:
-    return [Visit(0, image) for image in run.images[:2]]
+def batch_of_two(trainer: Any) -> Batch:
+    batch: Batch = trainer.batches.build([Example(0, image) for image in trainer.train_images[:2]])
+    return batch
 
 
 @pytest.mark.parametrize("changes", [{}, {"dora": True}, {"rslora": True}])
 def test_adapter_changes_nothing_at_step_0(make: Callable, changes: dict) -> None:
     """B = 0: with fresh adapters the UNet gives what the base gives."""
-    run = make(**changes)
-    batch = run.batches.of(visits(run))
+    trainer = make(**changes)
+    batch = batch_of_two(trainer)
     with torch.no_grad():
-        predicted = run.predict(batch)
+        predicted = predict(trainer, batch)
         plain = tiny_pipeline().unet.to(memory_format=torch.channels_last).eval()
-        by_base = plain(batch.noisy, batch.timesteps, run.batches.texts(batch.texts)).sample
+        by_base = plain(batch.noisy, batch.timesteps, trainer.text_embeddings(batch.captions)).sample
     torch.testing.assert_close(predicted, by_base, rtol=1e-5, atol=1e-6)
 
 
@@ -36,12 +37,12 @@ def test_adapter_changes_nothing_at_step_0(make: Callable, changes: dict) -> Non
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_gradients_reach_every_target(make: Callable, target: str, precision: str) -> None:
     """After one step B has moved everywhere, and then every A has a gradient too; all trainables are fp32."""
-    run = make(target=target, precision=precision, text_encoder_learning_rate=1e-3)
+    trainer = make(target=target, precision=precision, text_encoder_learning_rate=1e-3)
     for _ in range(2):
-        run.optimizer.zero_grad()
-        run.losses(visits(run)).mean().backward()
-        run.optimizer.step()
-    named = {**adapter.trainables(run.pipe.unet), **adapter.trainables(run.pipe.text_encoder)}
+        trainer.optimizer.zero_grad()
+        trainer.loss(batch_of_two(trainer)).mean().backward()
+        trainer.optimizer.step()
+    named = {**adapter.trainables(trainer.pipe.unet), **adapter.trainables(trainer.pipe.text_encoder)}
     assert all(p.dtype == torch.float32 for p in named.values())
     dead = [name for name, p in named.items() if p.grad is None or not p.grad.any()]
     assert not dead
@@ -51,16 +52,16 @@ def test_gradients_reach_every_target(make: Callable, target: str, precision: st
 
 def test_base_is_held_in_its_dtype_and_never_changes(make: Callable) -> None:
     """With bf16 the frozen weights are bf16, with no fp32 copy; training steps leave every one as it was."""
-    run = make(precision="bf16")
-    frozen = {name: p for name, p in run.pipe.unet.named_parameters() if not p.requires_grad}
+    trainer = make(precision="bf16")
+    frozen = {name: p for name, p in trainer.pipe.unet.named_parameters() if not p.requires_grad}
     assert {p.dtype for p in frozen.values()} == {torch.bfloat16}
     before = {name: p.detach().clone() for name, p in frozen.items()}
-    text = module_hash(run.pipe.text_encoder)
-    run.losses(visits(run)).mean().backward()
-    run.optimizer.step()
+    text = module_hash(trainer.pipe.text_encoder)
+    trainer.loss(batch_of_two(trainer)).mean().backward()
+    trainer.optimizer.step()
     assert all(torch.equal(before[name], p) for name, p in frozen.items())
     assert all(p.grad is None for p in frozen.values())
-    assert module_hash(run.pipe.text_encoder) == text
+    assert module_hash(trainer.pipe.text_encoder) == text
 
 
 def test_weights_follow_from_the_seed_alone() -> None:
@@ -80,8 +81,8 @@ def test_weights_follow_from_the_seed_alone() -> None:
 
 def test_init_is_kaiming_as_pefts_default(make: Callable) -> None:
     """A is uniform within 1/√fan_in (kaiming_uniform with a=√5)."""
-    run = make(target="attn", rank=8)
-    for _, layer in adapter.layers(run.pipe.unet):
+    trainer = make(target="attn", rank=8)
+    for _, layer in adapter.layers(trainer.pipe.unet):
         bound = 1 / math.sqrt(layer.in_features)
         weight = layer.lora_A["default"].weight
         assert float(weight.abs().max()) <= bound
@@ -90,25 +91,25 @@ def test_init_is_kaiming_as_pefts_default(make: Callable) -> None:
 
 def test_state_survives_a_round_trip_and_a_foreign_one_is_refused(make: Callable) -> None:
     """What adapter_state gives can be put back; another rank or target is an AdapterError naming the tensor."""
-    run = make(rank=2)
-    state = {name: torch.randn_like(value) for name, value in run.adapter().items()}
-    adapter.load_adapter_state(run.pipe.unet, run.pipe.text_encoder, state)
-    assert all(torch.equal(state[name], value) for name, value in run.adapter().items())
+    trainer = make(rank=2)
+    state = {name: torch.randn_like(value) for name, value in trainer.adapter().items()}
+    adapter.load_adapter_state(trainer.pipe.unet, trainer.pipe.text_encoder, state)
+    assert all(torch.equal(state[name], value) for name, value in trainer.adapter().items())
     with pytest.raises(AdapterError, match=r"has shape \(4, "):
         other = {n: torch.randn(4, *v.shape[1:]) if "lora_A" in n else v for n, v in state.items()}
-        adapter.load_adapter_state(run.pipe.unet, run.pipe.text_encoder, other)
+        adapter.load_adapter_state(trainer.pipe.unet, trainer.pipe.text_encoder, other)
     with pytest.raises(AdapterError, match="other modules"):
-        adapter.load_adapter_state(run.pipe.unet, run.pipe.text_encoder, dict(list(state.items())[2:]))
+        adapter.load_adapter_state(trainer.pipe.unet, trainer.pipe.text_encoder, dict(list(state.items())[2:]))
 
 
 def test_delta_agrees_with_peft(make: Callable) -> None:
     """ΔW of linear layers, 1x1 and 3x3 convolutions is what PEFT would merge, rsLoRA or not."""
     for rslora in (False, True):
-        run = make(rank=4, alpha=6.0, rslora=rslora, target="all-linear+conv")
-        state = {name: torch.randn_like(value) for name, value in run.adapter().items()}
-        adapter.load_adapter_state(run.pipe.unet, run.pipe.text_encoder, state)
+        trainer = make(rank=4, alpha=6.0, rslora=rslora, target="all-linear+conv")
+        state = {name: torch.randn_like(value) for name, value in trainer.adapter().items()}
+        adapter.load_adapter_state(trainer.pipe.unet, trainer.pipe.text_encoder, state)
         weights = adapter.module_weights(state, adapter.scale(4, 6.0, rslora))
-        layers = {f"unet.{name}": layer for name, layer in adapter.layers(run.pipe.unet)}
+        layers = {f"unet.{name}": layer for name, layer in adapter.layers(trainer.pipe.unet)}
         assert weights.keys() == layers.keys()
         assert {weight.down.dim() for weight in weights.values()} == {2, 4}
         for name, weight in weights.items():

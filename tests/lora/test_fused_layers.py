@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anime_lora.lora import adapter
 from anime_lora.lora.fused_layers import fuse
-from tests.support.tiny import tiny_pipeline, train_settings
+from tests.support.tiny import predict, tiny_pipeline, train_settings
 
 NOT_PLAIN = [{"dropout": 0.1}, {"dora": True}, {"precision": "bf16"}, {"compile": True}]
 
@@ -23,9 +23,8 @@ def step(run: object, fused: bool) -> dict[str, Tensor]:
             torch.nn.init.normal_(layer.lora_B["default"].weight, generator=torch.Generator().manual_seed(len(name)))
         for part in [] if fused else model.modules():
             vars(part).pop("forward", None)
-    run.training_mode(True)  # type: ignore[attr-defined]
-    batch = run.batches.of(run.visits(0)[:2])  # type: ignore[attr-defined]
-    found = run.predict(batch)  # type: ignore[attr-defined]
+    run.train_mode()  # type: ignore[attr-defined]
+    found = predict(run, run.batches.build(run.epoch_groups(0)[0]))  # type: ignore[attr-defined, arg-type]
     (found * torch.linspace(-1, 1, found.numel()).view_as(found)).sum().backward()
     named = {name: p.grad for model in models for name, p in adapter.trainables(model).items()}
     return {"output": found.detach(), **named}
@@ -63,9 +62,9 @@ def output(run: object, change: Callable, fused: bool) -> Tensor:
     for part in [] if fused else unet.modules():
         vars(part).pop("forward", None)
     change(unet)
-    run.training_mode(False)  # type: ignore[attr-defined]
+    run.train_mode(False)  # type: ignore[attr-defined]
     with torch.no_grad():
-        return run.predict(run.batches.of(run.visits(0)[:2])).clone()  # type: ignore[attr-defined]
+        return predict(run, run.batches.build(run.epoch_groups(0)[0])).clone()  # type: ignore[attr-defined, arg-type]
 
 
 def rescaled(unet: torch.nn.Module) -> None:

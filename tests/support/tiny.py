@@ -1,4 +1,4 @@
-"""A tiny random Stable Diffusion in the real layout, a synthetic dataset, and a run on both."""
+"""A tiny random Stable Diffusion in the real layout, a synthetic dataset, and a trainer on both."""
 
 import hashlib
 import json
@@ -17,10 +17,13 @@ from anime_lora.config.train import Train
 from anime_lora.diffusion import device
 from anime_lora.diffusion.base_model import load_pipeline
 from anime_lora.files import write_jsonl
-from anime_lora.training.images import read_images
-from anime_lora.training.latent_cache import Latents
+from anime_lora.training.batch import Batch, read_images
+from anime_lora.training.latent_cache import LatentCache
+from anime_lora.training.prior_preservation import class_images
+from anime_lora.training.processes import Stop
 from anime_lora.training.stage import train
-from anime_lora.training.trainer import Run, assemble
+from anime_lora.training.trainer import Trainer, prepare_pipeline
+from anime_lora.training.validation import Sampler
 
 ROOT = Path(__file__).parents[2]
 SIDE = 64
@@ -110,14 +113,23 @@ CONCEPT = Concept(trigger="t", class_name="c", instance_prompt="t c portrait")
 COMPUTE = Compute(device="cpu", workers=1, dask_address=None, processes=1)
 
 
-def make_run(base: Path, dataset: Path, folder: Path, **changes: Any) -> Run:
-    """A run on the tiny base, ready to step."""
-    settings = train_settings(**changes)
+def make_trainer(base: Path, dataset: Path, folder: Path, **changes: Any) -> Trainer:
+    """A trainer on the tiny base, with class images where `prior_images` asks for some."""
+    settings, stop = train_settings(**changes), Stop()
+    accelerator = device.new_accelerator(settings, "cpu")
     pipe = load_pipeline(base, device.DTYPES[settings.precision])
-    latents = Latents(folder / "latents", pipe.vae, SIDE)
-    run = assemble(pipe, settings, device.new_accelerator(settings, "cpu"), latents, (folder / "work", "mark"))
-    run.images = read_images(dataset)
-    return run
+    latents = LatentCache(folder / "latents", pipe.vae, SIDE)
+    prepare_pipeline(pipe, settings, accelerator.device)
+    images = read_images(dataset) + class_images(Sampler(pipe, settings, accelerator, SIDE, stop), folder / "prior")
+    names = {"folder": folder / "work", "fingerprint": "mark", "name": "t_c"}
+    return Trainer(pipe, settings, accelerator, latents, images, **names, stop=stop)
+
+
+def predict(trainer: Trainer, batch: Batch) -> torch.Tensor:
+    """What the UNet predicts for a batch in fp32."""
+    noisy = batch.noisy.contiguous(memory_format=torch.channels_last)
+    conditioning = trainer.text_embeddings(batch.captions)
+    return trainer.pipe.unet(noisy, batch.timesteps, conditioning, return_dict=False)[0]
 
 
 def train_tiny(base: Path, dataset: Path, folder: Path, out: str = "train", **changes: Any) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.tiny import make_run, tiny_pipeline, train_tiny, write_dataset
+from tests.support.tiny import make_trainer, tiny_pipeline, train_tiny, write_dataset
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,9 +34,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make(tmp_path: Path, tiny_base: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """Makes a run on the tiny base; keywords change settings."""
+    """Makes a trainer on the tiny base; keywords change settings."""
     monkeypatch.chdir(tmp_path)
-    return lambda **changes: make_run(tiny_base, dataset, tmp_path, **changes)
+    return lambda **changes: make_trainer(tiny_base, dataset, tmp_path, **changes)
 
 
 @pytest.fixture

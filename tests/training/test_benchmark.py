@@ -14,7 +14,7 @@ def test_the_plain_loop_takes_a_step(make: Callable, precision: str) -> None:
     """The base in its precision, the adapters in fp32 and moved, as diffusers' script has them."""
     plain = Plain(tiny_pipeline(), train_settings(precision=precision), SIDE, torch.device("cpu"))
     before = [parameter.detach().clone() for parameter in plain.trained]
-    plain.step(make().images[:2], 1)
+    plain.step(make().train_images[:2], 1)
     assert {parameter.dtype for parameter in plain.trained} == {torch.float32}
     assert plain.pipe.unet.conv_in.weight.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     assert any(not torch.equal(old, new) for old, new in zip(before, plain.trained, strict=True))

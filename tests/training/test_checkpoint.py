@@ -1,6 +1,7 @@
 """Checkpoints are whole or absent, and a damaged one is passed over."""
 
 import errno
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,48 +13,84 @@ import torch
 
 from anime_lora.errors import TrainingError
 from anime_lora.training import checkpoint
+from anime_lora.training.checkpoint import (
+    MANIFEST,
+    PROGRESS,
+    TENSORS,
+    Checkpoints,
+    SkippedStep,
+    StepResult,
+    TrainingState,
+    room_on_disk,
+)
+from anime_lora.training.validation import EpochResult
 
 CPU = torch.device("cpu")
 
 
-def save(folder: Path, step: int, mark: str = "mark") -> Path:
-    return checkpoint.save(folder, step, mark, {"weight": torch.full((3,), float(step))}, {"step": step})
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(tmp_path, "mark", keep=9)
 
 
-def test_newest_comes_back(tmp_path: Path) -> None:
+def save(checkpoints: Checkpoints, step: int, epoch: int = 0) -> Path:
+    return checkpoints.save({"weight": torch.full((3,), float(step))}, TrainingState(step=step, epoch=epoch))
+
+
+def load(checkpoints: Checkpoints) -> TrainingState | None:
+    """The newest good checkpoint's state; None when there is none."""
+    state = TrainingState()
+    return None if checkpoints.load(state, CPU) is None else state
+
+
+def test_newest_comes_back(checkpoints: Checkpoints) -> None:
     """Of three checkpoints the newest one's tensors and progress return."""
     for step in (1, 2, 10):
-        save(tmp_path, step)
-    tensors, progress = checkpoint.latest(tmp_path, "mark", CPU)
+        save(checkpoints, step)
+    state = TrainingState()
+    tensors = checkpoints.load(state, CPU)
+    assert tensors is not None
     assert tensors["weight"].tolist() == [10, 10, 10]
-    assert progress == {"step": 10}
+    assert state == TrainingState(step=10)
 
 
-@pytest.mark.parametrize("name", ["state.pt", "progress.json", "MANIFEST.json"])
+def test_everything_measured_comes_back(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    """Losses, epochs and skipped steps, with what was not finite as None."""
+    (tmp_path / "a.png").write_bytes(b"strip")
+    epoch = EpochResult(0, 0, heldout=None, probe=0.25, gap=None, each=[None, 0.1], style=1 / 3)
+    losses, skipped = [StepResult(1, 1, None, 1e-4), StepResult(2, 1, 0.1, 5e-5)], [SkippedStep(1, ["x.png"], [7])]
+    digest = hashlib.sha256(b"strip").hexdigest()
+    state = TrainingState(2, 0, 2, True, 1, losses, [epoch], skipped, {"a.png": digest})
+    checkpoints.save({}, state)
+    assert load(checkpoints) == state
+
+
+@pytest.mark.parametrize("name", [TENSORS, PROGRESS, MANIFEST])
 @pytest.mark.parametrize("damage", ["cut", "gone", "flipped"])
-def test_damaged_one_is_passed_over(tmp_path: Path, name: str, damage: str, capsys: pytest.CaptureFixture) -> None:
+def test_damaged_one_is_passed_over(
+    checkpoints: Checkpoints, name: str, damage: str, capsys: pytest.CaptureFixture
+) -> None:
     """A checkpoint with a file cut in half, missing or changed gives way to the one before, with a warning."""
-    save(tmp_path, 1)
-    file = save(tmp_path, 2) / name
+    save(checkpoints, 1)
+    file = save(checkpoints, 2) / name
     content = file.read_bytes()
     file.unlink()
     if damage != "gone":
         half = len(content) // 2
         file.write_bytes(content[:half] if damage == "cut" else content[:half] + b"\x00\x01" + content[half + 2 :])
-    _, progress = checkpoint.latest(tmp_path, "mark", CPU)
-    assert progress == {"step": 1}
+    assert load(checkpoints) == TrainingState(step=1)
     assert "step-00000002 is passed over" in capsys.readouterr().out
 
 
-def test_other_fingerprint_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_other_fingerprint_is_not_used(checkpoints: Checkpoints, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A checkpoint of other params, data or base is no start."""
-    save(tmp_path, 1, "other")
-    assert checkpoint.latest(tmp_path, "mark", CPU) is None
+    save(Checkpoints(tmp_path, "other", keep=9), 1)
+    assert load(checkpoints) is None
     assert "other params, data or base" in capsys.readouterr().out
 
 
 def test_files_and_names_are_on_the_disk_in_the_order_that_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each file, the manifest last, then the names of all three, all before the rename; the new name after it."""
     done: list[str] = []
@@ -65,21 +102,20 @@ def test_files_and_names_are_on_the_disk_in_the_order_that_counts(
 
     monkeypatch.setattr("os.fsync", synced)
     monkeypatch.setattr(Path, "rename", lambda source, target: done.append("rename") or rename(source, target))
-    save(tmp_path, 1)
-    beside = [checkpoint.PROGRESS, checkpoint.STATE, checkpoint.MANIFEST, ".step-00000001.tmp"]
-    assert done == [*beside, "rename", tmp_path.name]
+    save(checkpoints, 1)
+    assert done == [PROGRESS, TENSORS, MANIFEST, ".step-00000001.tmp", "rename", "checkpoints"]
 
 
-def test_half_written_one_is_not_seen(tmp_path: Path) -> None:
+def test_half_written_one_is_not_seen(checkpoints: Checkpoints) -> None:
     """What a kill leaves under the temporary name is ignored and overwritten."""
-    beside = save(tmp_path, 2).rename(tmp_path / ".step-00000002.tmp")
-    (beside / "MANIFEST.json").unlink()
-    assert checkpoint.latest(tmp_path, "mark", CPU) is None
-    save(tmp_path, 2)
-    assert checkpoint.latest(tmp_path, "mark", CPU) is not None
+    beside = save(checkpoints, 2).rename(checkpoints.folder / ".step-00000002.tmp")
+    (beside / MANIFEST).unlink()
+    assert load(checkpoints) is None
+    save(checkpoints, 2)
+    assert load(checkpoints) is not None
 
 
-def test_kill_while_a_step_is_saved_again_leaves_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_while_a_step_is_saved_again_leaves_one(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     """At each rename the step's only checkpoint, old or new, can be used; afterwards the new one alone is there."""
     rename = Path.rename
 
@@ -87,54 +123,65 @@ def test_kill_while_a_step_is_saved_again_leaves_one(tmp_path: Path, monkeypatch
         rename(source, target) if source.suffix != ".tmp" else None
         raise KeyboardInterrupt
 
-    save(tmp_path, 2)
+    save(checkpoints, 2)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", killed)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
-                checkpoint.save(tmp_path, 2, "mark", {}, {"step": 2, "again": True})
-            assert checkpoint.latest(tmp_path, "mark", CPU)[1] == {"step": 2}
-    checkpoint.save(tmp_path, 2, "mark", {}, {"step": 2, "again": True})
-    assert checkpoint.latest(tmp_path, "mark", CPU)[1] == {"step": 2, "again": True}
-    save(tmp_path, 2)
-    assert checkpoint.latest(tmp_path, "mark", CPU)[1] == {"step": 2}
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
+                save(checkpoints, 2, epoch=1)
+            assert load(checkpoints) == TrainingState(step=2)
+    save(checkpoints, 2, epoch=1)
+    assert load(checkpoints) == TrainingState(step=2, epoch=1)
+    save(checkpoints, 2)
+    assert load(checkpoints) == TrainingState(step=2)
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000002"]
 
 
-def test_old_ones_go_only_when_the_newest_is_good(tmp_path: Path) -> None:
-    """Pruning keeps the newest two; with a damaged newest it deletes nothing."""
+def names(checkpoints: Checkpoints) -> list[str]:
+    return [path.name for path in checkpoints.all()]
+
+
+def test_old_ones_go_only_when_the_newest_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest two stay; with a damaged newest nothing is deleted."""
+    checkpoints = Checkpoints(tmp_path, "mark", keep=2)
     for step in (1, 2, 3):
-        save(tmp_path, step)
-    checkpoint.prune(tmp_path / "step-00000003", 2, "mark")
-    assert [path.name for path in checkpoint.saved(tmp_path)] == ["step-00000003", "step-00000002"]
-    newest = save(tmp_path, 4)
-    (newest / "state.pt").write_bytes(b"")
-    checkpoint.prune(newest, 1, "mark")
-    assert len(checkpoint.saved(tmp_path)) == 3
+        save(checkpoints, step)
+    assert names(checkpoints) == ["step-00000003", "step-00000002"]
+    sync = checkpoint._sync_folder
+
+    def damage(folder: Path) -> None:
+        sync(folder)
+        for file in checkpoints.folder.glob(f"step-00000004/{TENSORS}"):
+            file.write_bytes(b"")
+
+    monkeypatch.setattr(checkpoint, "_sync_folder", damage)
+    save(checkpoints, 4)
+    assert names(checkpoints) == ["step-00000004", "step-00000003", "step-00000002"]
 
 
 def test_one_that_was_passed_over_costs_no_new_one(tmp_path: Path) -> None:
     """Steps taken again, below a later checkpoint that could not be used: the new ones are kept, not that one."""
-    for step in (1, 2, 9):
-        save(tmp_path, step)
-    checkpoint.prune(tmp_path / "step-00000002", 1, "mark")
-    assert [path.name for path in checkpoint.saved(tmp_path)] == ["step-00000009", "step-00000002"]
+    save(Checkpoints(tmp_path, "mark", keep=1), 9)
+    checkpoints = Checkpoints(tmp_path, "mark", keep=1)
+    for step in (1, 2):
+        save(checkpoints, step)
+    assert names(checkpoints) == ["step-00000009", "step-00000002"]
 
 
 @pytest.mark.parametrize("where", ["torch.save", "os.fsync"])
-def test_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+def test_full_disk_is_one_clear_error(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """No space left: a TrainingError that says what to do, nothing half-written, the last checkpoint good."""
-    save(tmp_path, 1)
+    first = save(checkpoints, 1)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(where, full)
     with pytest.raises(TrainingError, match="no space left while writing a checkpoint"):
-        save(tmp_path, 2)
+        save(checkpoints, 2)
     monkeypatch.undo()
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
-    assert checkpoint.fault(tmp_path / "step-00000001", "mark") is None
+    assert list(checkpoints.folder.iterdir()) == [first]
+    assert checkpoints.verify(first) is None
 
 
 TINY_DISK = """
@@ -142,14 +189,14 @@ import sys, torch
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from anime_lora.errors import TrainingError
-from anime_lora.training import checkpoint
-folder, big = Path({folder!r}), {{"weight": torch.zeros(100_000)}}
-checkpoint.save(folder, 1, "mark", {{"weight": torch.zeros(3)}}, {{}})
+from anime_lora.training.checkpoint import Checkpoints, TrainingState
+checkpoints = Checkpoints(Path({folder!r}), "mark", keep=2)
+first = checkpoints.save({{"weight": torch.zeros(3)}}, TrainingState(step=1))
 try:
-    checkpoint.save(folder, 2, "mark", big, {{}})
+    checkpoints.save({{"weight": torch.zeros(100_000)}}, TrainingState(step=2))
 except TrainingError as error:
     print(error)
-print(sorted(path.name for path in folder.iterdir()), checkpoint.fault(folder / "step-00000001", "mark"))
+print(sorted(path.name for path in checkpoints.folder.iterdir()), checkpoints.verify(first))
 """
 
 
@@ -168,6 +215,6 @@ def test_a_disk_that_is_really_full_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_other_errors_are_not_called_a_full_disk(tmp_path: Path) -> None:
     """A missing right is not reported as missing space."""
-    with pytest.raises(PermissionError), checkpoint.room_on_disk("x", tmp_path):
+    with pytest.raises(PermissionError), room_on_disk("x", tmp_path):
         raise PermissionError
     shutil.rmtree(tmp_path)

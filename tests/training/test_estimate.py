@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from anime_lora.config.section import Base
-from anime_lora.errors import TrainingError
-from anime_lora.training import measure
+from anime_lora.diffusion.device import room_in_memory
+from anime_lora.errors import DeviceError, TrainingError
+from anime_lora.training.checkpoint import Checkpoints
 from anime_lora.training.estimate import plan
-from anime_lora.training.prior_preservation import class_images
-from anime_lora.training.stop import Stop
 from tests.support.tiny import COMPUTE, CONCEPT, SIDE, train_settings
 
 OTHERS: list[dict[str, Any]] = [{}, {"precision": "bf16"}, {"prediction_type": "v_prediction"}]
@@ -24,7 +23,7 @@ def planned(tiny_base: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.
     base = Base(model=str(tiny_base), revision=None, resolution=SIDE)
 
     def run(concept: Any = CONCEPT, **changes: Any) -> list[tuple[str, str]]:
-        return plan(train_settings(**changes), concept, base, COMPUTE, dataset, tmp_path / ".cache")
+        return plan(train_settings(**changes), concept, base, COMPUTE, dataset, tmp_path / ".cache").rows()
 
     return run
 
@@ -48,22 +47,20 @@ def test_costs_are_measured_and_nothing_but_latents_is_left_behind(planned: Any,
 
 
 def test_the_checkpoint_size_is_the_real_one(planned: Any, stage: Any, tmp_path: Path) -> None:
-    said = float(dict(planned(checkpoint_every=1))["checkpoint"].removesuffix(" MiB"))
-    from anime_lora.training import checkpoint
-
+    estimated = float(dict(planned(checkpoint_every=1))["checkpoint"].removesuffix(" MiB"))
     sizes: list[int] = []
-    real = checkpoint.save
+    save = Checkpoints.save
 
-    def spy(*args: Any, **named: Any) -> Path:
-        folder = real(*args, **named)
+    def spy(*args: Any) -> Path:
+        folder = save(*args)
         sizes.append(sum(path.stat().st_size for path in folder.rglob("*")))
         return folder
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "save", spy)
+        patch.setattr(Checkpoints, "save", spy)
         stage(checkpoint_every=1)
     assert sizes
-    assert abs(said - max(sizes) / 2**20) < 0.3
+    assert abs(estimated - max(sizes) / 2**20) < 0.3
 
 
 def test_a_run_that_would_fill_the_disk_is_refused(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +68,7 @@ def test_a_run_that_would_fill_the_disk_is_refused(planned: Any, monkeypatch: py
     import shutil
 
     usage = shutil.disk_usage("/")._replace(free=10240)
-    monkeypatch.setattr("anime_lora.training.measure.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("anime_lora.training.estimate.shutil.disk_usage", lambda _: usage)
     with pytest.raises(TrainingError, match=r"has 0 MiB free.*train\.keep_checkpoints"):
         planned()
 
@@ -110,7 +107,7 @@ def test_class_images_are_generated_where_training_looks_for_them(planned: Any, 
 
 
 def test_class_images_of_another_precision_are_others(make: Any, tmp_path: Path) -> None:
-    folders = {class_images(make(prior_images=1, **changes), tmp_path, Stop())[0].path.parent for changes in OTHERS}
+    folders = {make(prior_images=1, **changes).class_images[0].path.parent for changes in OTHERS}
     assert len(folders) == len(OTHERS)
 
 
@@ -118,20 +115,21 @@ def test_the_text_encoders_rate_is_shown_and_checked(planned: Any) -> None:
     """Its rate has a row and limits of its own; under prodigy both rates must be one."""
     rows = planned(text_encoder_learning_rate=1e-7)
     assert dict(rows)["effective rate of the text encoder"] == "2e-07 (1e-07 x 2)"
-    assert any(value.startswith("train.text_encoder_learning_rate x") for what, value in rows if what == "doubt")
+    assert any(value.startswith("train.text_encoder_learning_rate x") for what, value in rows if what == "warning")
     with pytest.raises(TrainingError, match=r"train\.text_encoder_learning_rate x alpha / rank = 2 is above"):
         planned(text_encoder_learning_rate=1.0)
     with pytest.raises(TrainingError, match=r"train\.text_encoder_learning_rate = 0\.5 differs.*prodigy"):
         planned(optimizer="prodigy", learning_rate=1.0, text_encoder_learning_rate=0.5)
 
 
-def test_doubts_are_said_and_stop_nothing(planned: Any) -> None:
-    doubts = [value for what, value in planned(patience=50, learning_rate=1e-7) if what == "doubt"]
-    assert any("train.patience = 50" in each for each in doubts)
-    assert any("1e-07 x" in each or "2e-07" in each for each in doubts)
+def test_warnings_stop_nothing(planned: Any) -> None:
+    warnings = [value for what, value in planned(patience=50, learning_rate=1e-7) if what == "warning"]
+    assert any("train.patience = 50" in each for each in warnings)
+    assert any("1e-07 x" in each or "2e-07" in each for each in warnings)
 
 
 def test_a_full_gpu_names_the_settings_to_change(make: Any) -> None:
-    run = make()
-    with pytest.raises(TrainingError, match=r"train\.batch_size = 2 does not fit"), measure.fitting(run):
+    trainer = make()
+    room = room_in_memory(trainer.settings, trainer.accelerator.device)
+    with pytest.raises(DeviceError, match=r"train\.batch_size = 2 does not fit"), room:
         raise torch.OutOfMemoryError("CUDA out of memory")

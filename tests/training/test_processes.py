@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -17,8 +18,9 @@ from safetensors.torch import load_file
 
 from anime_lora.config.load import read_document
 from anime_lora.errors import TrainingError
-from anime_lora.training import checkpoint, processes
-from anime_lora.training.stop import STOPPED
+from anime_lora.training import processes
+from anime_lora.training.checkpoint import MANIFEST, Checkpoints
+from anime_lora.training.processes import STOPPED, Stop, StopRequestedError, sum_gradients
 from tests.support.tiny import CONCEPT, ROOT, SIDE, train_settings, write_dataset
 
 
@@ -86,17 +88,17 @@ def test_two_processes_stop_politely_and_go_on(tmp_path: Path, tiny_base: Path, 
     assert not psutil.wait_procs(family, timeout=10)[1]
     assert process.returncode == STOPPED, printed + (tmp_path / "two" / "errors.txt").read_text()[-3000:]
     (work,) = (tmp_path / "two" / ".cache" / "train").iterdir()
-    newest = checkpoint.saved(work / "checkpoints")[0]
-    mark = json.loads((newest / checkpoint.MANIFEST).read_text())["fingerprint"]
-    assert checkpoint.fault(newest, mark) is None
+    newest = max((work / "checkpoints").glob("step-*"))
+    fingerprint = json.loads((newest / MANIFEST).read_text())["fingerprint"]
+    assert Checkpoints(work, fingerprint, keep=1).verify(newest) is None
     assert printed.count("stopped; run the same command to go on") == 2
 
 
 def test_failing_process_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage says that one of its processes failed, and with what code."""
-    monkeypatch.setattr(processes, "command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+    monkeypatch.setattr(processes, "launch_command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(TrainingError, match="one of 2 training processes failed"):
-        processes.relaunch(2, "cpu")
+        processes.launch(2, "cpu")
 
 
 def test_the_reason_of_a_failing_process_is_said_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,23 +106,23 @@ def test_the_reason_of_a_failing_process_is_said_last(monkeypatch: pytest.Monkey
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
 from anime_lora.errors import TrainingError
-from anime_lora.training import processes as launch
-with launch.reporting():
+from anime_lora.training import processes
+with processes.errors_for_launcher():
     raise TrainingError("no space left")
 """
-    monkeypatch.setattr(processes, "command", lambda *_: [sys.executable, "-c", code])
+    monkeypatch.setattr(processes, "launch_command", lambda *_: [sys.executable, "-c", code])
     with pytest.raises(TrainingError, match=r"one of 2 training processes failed \(exit code 1\): no space left$"):
-        processes.relaunch(2, "cpu")
+        processes.launch(2, "cpu")
 
 
 def test_signal_reaches_the_processes(tmp_path: Path) -> None:
     """SIGTERM to the stage is passed on, and the stage ends with the code of a polite stop."""
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
-from anime_lora.training import processes as launch
+from anime_lora.training import processes
 child = "import time, signal; signal.signal(15, lambda *_: exit(75)); print('up', flush=True); time.sleep(30)"
-launch.command = lambda *_: [sys.executable, "-c", child]
-launch.relaunch(2, "cpu")
+processes.launch_command = lambda *_: [sys.executable, "-c", child]
+processes.launch(2, "cpu")
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -134,10 +136,10 @@ def test_a_signal_after_the_work_is_done_is_no_stop() -> None:
     """The processes finished although a signal was passed on to them: the stage has succeeded."""
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
-from anime_lora.training import processes as launch
+from anime_lora.training import processes
 child = "import time, signal; signal.signal(15, lambda *_: exit(0)); print('up', flush=True); time.sleep(30)"
-launch.command = lambda *_: [sys.executable, "-c", child]
-launch.relaunch(2, "cpu")
+processes.launch_command = lambda *_: [sys.executable, "-c", child]
+processes.launch(2, "cpu")
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -145,3 +147,25 @@ launch.relaunch(2, "cpu")
     process.terminate()
     assert process.wait(20) == 0
     process.stdout.close()
+
+
+@pytest.mark.parametrize("when", ["while the answer is agreed on", "after it"])
+def test_two_processes_stop_at_the_same_step(when: str) -> None:
+    """A signal that one of them gets too late for this step is not lost, and stops both at the next."""
+    stop = Stop()
+    late = [lambda: stop.request(signal.SIGTERM, None)]
+
+    def reduce(whole: torch.Tensor, _: str) -> torch.Tensor:
+        if when != "after it" and late:
+            late.pop()()
+        return whole.clone()
+
+    accelerator = SimpleNamespace(num_processes=2, reduce=reduce)
+    parameters = [torch.nn.Parameter(torch.zeros(2))]
+    sum_gradients(accelerator, parameters, torch.zeros(()), stop)
+    if late:
+        late.pop()()
+    stop.check()
+    sum_gradients(accelerator, parameters, torch.zeros(()), stop)
+    with pytest.raises(StopRequestedError):
+        stop.check()

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import torch
 
-from anime_lora.training import loop
-from anime_lora.training.state import State
-from anime_lora.training.stop import STOPPED
-from anime_lora.training.trainer import Run
+from anime_lora.errors import TrainingError
+from anime_lora.training.batch import Batch, Example
+from anime_lora.training.checkpoint import MANIFEST, Checkpoints, StepResult
+from anime_lora.training.processes import STOPPED, StopRequestedError
+from anime_lora.training.trainer import Trainer
 from tests.support.tiny import train_tiny
 
 SETTINGS: dict[str, Any] = {
@@ -164,28 +165,22 @@ def test_sigterm_saves_and_says_so(
 
 def test_a_stop_waits_for_its_group_and_for_no_more(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal in the middle of the second group of four: that group's step is taken and saved, and none after it."""
-    from anime_lora.training import checkpoint
-    from anime_lora.training.loop import train_epochs
-    from anime_lora.training.state import State
-    from anime_lora.training.stop import Stop, StopAskedError
+    trainer = make(batch_size=1, gradient_accumulation_steps=2, heldout_images=0, epochs=4)
+    loss, calls = trainer.loss, list[int]()
 
-    run = make(batch_size=1, gradient_accumulation_steps=2, heldout_images=0, epochs=4)
-    state, stop, calls = State(), Stop(), list[int]()
-    losses = run.losses
-
-    def signalled(visits: object) -> torch.Tensor:
+    def signalled(batch: Batch) -> torch.Tensor:
         calls.append(1)
         if len(calls) == 3:  # the first image of the second group
-            stop.request(signal.SIGTERM, None)
-        return losses(visits)
+            trainer.stop.request(signal.SIGTERM, None)
+        return loss(batch)
 
-    monkeypatch.setattr(run, "losses", signalled)
-    with pytest.raises(StopAskedError):
-        train_epochs(run, state, stop)
-    assert (len(calls), state.step) == (4, 2)
-    newest = checkpoint.saved(run.folder / "checkpoints")[0]
+    monkeypatch.setattr(trainer, "loss", signalled)
+    with pytest.raises(StopRequestedError):
+        trainer.fit()
+    assert (len(calls), trainer.state.step) == (4, 2)
+    newest = trainer.checkpoints.all()[0]
     assert newest.name == "step-00000002"
-    assert checkpoint.fault(newest, run.fingerprint) is None
+    assert trainer.checkpoints.verify(newest) is None
 
 
 def interrupted(stage: Callable, monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
@@ -241,15 +236,15 @@ def test_every_kind_of_training_goes_on_to_the_same_bytes(
     """Cut off in the middle of the second epoch: optimizer, text encoder, dropout and class images come back."""
     changes = {"target": "attn", "heldout_images": 1, "validation_steps": 1, "checkpoint_every": 1, **kind}
     whole = published(stage("whole", **changes))
-    step = loop.take_step
+    step = Trainer.step
 
-    def cut_off(run: Run, state: State, *rest: Any) -> dict[str, Any]:
-        if state.step == 4:
+    def cut_off(trainer: Trainer, group: list[Example]) -> StepResult:
+        if trainer.state.step == 4:
             raise KeyboardInterrupt
-        return step(run, state, *rest)
+        return step(trainer, group)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "take_step", cut_off)
+        patch.setattr(Trainer, "step", cut_off)
         with pytest.raises(KeyboardInterrupt):
             stage("again", **changes)
     capsys.readouterr()
@@ -270,9 +265,9 @@ def test_damaged_file_of_an_epoch_costs_only_that_epoch(
     os.truncate(file, 10) if damage == "cut" else file.unlink()
     capsys.readouterr()
     assert published(stage("again", **changes)) == whole
-    said = capsys.readouterr().out
-    assert f"step-00000003 is passed over: {name} is missing or damaged" in said
-    assert "going on from step 2" in said
+    printed = capsys.readouterr().out
+    assert f"step-00000003 is passed over: {name} is missing or damaged" in printed
+    assert "going on from step 2" in printed
 
 
 @pytest.mark.parametrize("which", ["latents", "epochs", "samples"])
@@ -280,9 +275,6 @@ def test_full_disk_while_training_keeps_the_last_checkpoint(
     stage: Callable, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
     """No space for a latent, an epoch's adapter or its samples: one clear error, and the same command goes on later."""
-    from anime_lora.errors import TrainingError
-    from anime_lora.training import checkpoint
-
     fsync = os.fsync
 
     def full(handle: int) -> None:
@@ -300,14 +292,13 @@ def test_full_disk_while_training_keeps_the_last_checkpoint(
     assert not Path("again").exists()
     assert not list(Path(".cache").rglob("*.tmp"))
     for newest in Path().glob(".cache/train/*/checkpoints/step-00000002"):
-        mark = json.loads((newest / checkpoint.MANIFEST).read_text())["fingerprint"]
-        assert checkpoint.fault(newest, mark) is None
+        fingerprint = json.loads((newest / MANIFEST).read_text())["fingerprint"]
+        assert Checkpoints(newest.parent.parent, fingerprint, keep=1).verify(newest) is None
     assert published(stage("again", checkpoint_every=1)) == whole
 
 
 def test_full_disk_while_publishing_keeps_the_work(stage: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing half-written is published, and the finished training is still there for the next run."""
-    from anime_lora.errors import TrainingError
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

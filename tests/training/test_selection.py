@@ -1,23 +1,24 @@
 """The published epoch: held-out loss in standard errors, and how near the samples are to the style."""
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from anime_lora.errors import TrainingError
 from anime_lora.training.selection import choose, excess, out_of_patience, scores, style_gain
+from anime_lora.training.validation import EpochResult
 
 
-def row(epoch: int, each: list[float], style: float | None) -> dict[str, Any]:
+def row(epoch: int, each: list[float], style: float | None) -> EpochResult:
     """A validated epoch; `heldout` is the mean of `each`."""
     heldout = sum(each) / len(each) if each else None
-    return {"epoch": epoch, "step": epoch, "heldout": heldout, "each": each, "style": style}
+    return EpochResult(epoch, epoch, heldout, heldout, 0.0 if each else None, each, style)
 
 
 BASE = row(0, [1.0, 2.0, 3.0], 4.0)
 
 
-def test_loss_is_told_in_standard_errors() -> None:
+def test_losses_are_compared_in_standard_errors() -> None:
     """Differences 0.1, 0.2, 0.3: mean 0.2, standard error 0.1/√3, so 3.46 of them."""
     assert excess(row(1, [1.1, 2.2, 3.3], 1.0), BASE) == pytest.approx(0.2 / (0.1 / 3**0.5))
     assert excess(BASE, BASE) == 0
@@ -78,7 +79,7 @@ def test_patience_counts_epochs_since_the_best_score() -> None:
 
 def test_an_epoch_that_is_not_finite_is_never_published() -> None:
     """No finite loss or no finite samples: out, whatever the order, and the others are compared without it."""
-    lost, unseen = {**row(1, [], 1.0), "each": [None, 1.0, 2.0]}, row(2, [0.1, 1.1, 2.1], None)
+    lost, unseen = replace(row(1, [], 1.0), each=[None, 1.0, 2.0]), row(2, [0.1, 1.1, 2.1], None)
     rows = [BASE, lost, unseen, row(3, [0.5, 1.5, 2.5], 2.0), row(4, [0.6, 1.61, 2.62], 2.0)]
     assert [score is None for score in scores(rows)] == [False, True, True, False, False]
     epoch, reason = choose(rows)
@@ -87,7 +88,7 @@ def test_an_epoch_that_is_not_finite_is_never_published() -> None:
 
 
 def test_when_every_epoch_has_diverged_nothing_is_published() -> None:
-    lost = [{**row(n, [], None), "each": [None] * 3} for n in (1, 2)]
+    lost = [replace(row(n, [], None), each=[None] * 3) for n in (1, 2)]
     assert not out_of_patience([BASE, lost[0]], 2)
     assert out_of_patience([BASE, *lost], 2)
     assert not out_of_patience([BASE, *lost], None)

@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
-from anime_lora.errors import BaseModelError, TrainingError
+from anime_lora.config.train import Train
+from anime_lora.errors import BaseModelError, DeviceError, TrainingError
 from anime_lora.files import read_jsonl, write_jsonl
-from anime_lora.training.trainer import Run
-from tests.support.tiny import train_tiny, write_dataset
+from anime_lora.training.trainer import Trainer
+from anime_lora.training.validation import EpochResult, Validator
+from tests.support.tiny import ROOT, train_tiny, write_dataset
 
 
 def test_a_caption_of_300_tokens_is_named_and_cut(
@@ -89,20 +93,20 @@ def test_a_last_epoch_that_overflows_does_not_hold_up_the_best(
 ) -> None:
     """With a last adapter too large for fp16 the published epoch is there, and the record says what is missing."""
     monkeypatch.setattr("anime_lora.training.stage.choose", lambda _: (1, "chosen by the test"))
-    adapter = Run.adapter
+    adapter = Trainer.adapter
 
-    def overflowing(run: Run) -> dict[str, torch.Tensor]:
-        last = run.folder.glob("epochs/epoch-01.*")
-        return {name: value * (1e9 if list(last) else 1) + 1 for name, value in adapter(run).items()}
+    def overflowing(trainer: Trainer) -> dict[str, torch.Tensor]:
+        last = trainer.folder.glob("epochs/epoch-01.*")
+        return {name: value * (1e9 if list(last) else 1) + 1 for name, value in adapter(trainer).items()}
 
-    monkeypatch.setattr(Run, "adapter", overflowing)
+    monkeypatch.setattr(Trainer, "adapter", overflowing)
     out = stage(keep_epochs=True)
     record = json.loads((out / "record.json").read_text())
     assert (record["epoch"], record["last_epoch"]) == (1, 2)
     assert "is not finite in fp16" in record["last_fault"]
-    said = capsys.readouterr().out
-    assert "warning: the last epoch is left out: " in said
-    assert "warning: epoch 2 is left out: " in said
+    printed = capsys.readouterr().out
+    assert "warning: the last epoch is left out: " in printed
+    assert "warning: epoch 2 is left out: " in printed
     assert not (out / "last").exists()
     assert [file.name for file in (out / "epochs").iterdir()] == ["epoch-01.safetensors"]
     assert (out / "t_c.safetensors").is_file()
@@ -111,17 +115,73 @@ def test_a_last_epoch_that_overflows_does_not_hold_up_the_best(
 def test_a_full_gpu_while_training_is_one_clear_error(
     stage: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What does not fit is told as `plan` tells it."""
+    """A step that does not fit: the same error as `plan` gives."""
 
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(Run, "losses", full)
-    with pytest.raises(TrainingError, match=r"train\.batch_size = 2 does not fit.*gradient_checkpointing"):
+    monkeypatch.setattr(Trainer, "loss", full)
+    with pytest.raises(DeviceError, match=r"train\.batch_size = 2 does not fit.*gradient_checkpointing"):
         stage(heldout_images=0)
 
 
-def test_what_is_seldom_meant_is_said(stage: Callable[..., Path], capsys: pytest.CaptureFixture) -> None:
-    """`train` warns of what `plan` calls a doubt, once: here patience without held-out images."""
+def test_what_is_unlikely_to_be_meant_is_warned_of(stage: Callable[..., Path], capsys: pytest.CaptureFixture) -> None:
+    """`train` prints the warnings of `plan`, once each: here patience without held-out images."""
     stage(epochs=1, patience=2, heldout_images=0)
     assert capsys.readouterr().out.count("warning: train.patience has no effect without held-out images") == 1
+
+
+RUNS = [
+    {"optimizer": "adamw8bit"},
+    {"optimizer": "prodigy", "learning_rate": 1.0, "text_encoder_learning_rate": 1.0},
+    {"optimizer": "adafactor"},
+    {"dora": True, "target": "attn"},
+    {"rslora": True, "dropout": 0.3},
+    {"precision": "bf16"},
+    {"text_encoder_learning_rate": 1e-3, "shuffle_tags": True, "caption_dropout": 0.2},
+    {"min_snr_gamma": 5.0, "noise_offset": 0.05, "flip": True, "ema_decay": 0.9},
+    {"prediction_type": "v_prediction", "min_snr_gamma": 5.0, "schedule": "cosine", "warmup_steps": 2},
+    {"prior_images": 3, "prior_weight": 0.5, "keep_epochs": True},
+]
+
+
+@pytest.mark.parametrize("changes", RUNS, ids=str)
+def test_option_trains_and_publishes(stage: Callable[..., Path], changes: dict) -> None:
+    """With the option on, the stage runs to its end, the loss is finite and the adapter has moved."""
+    out = stage(epochs=1, heldout_images=1, **changes)
+    adapter = load_file(out / "pytorch_lora_weights.safetensors")
+    assert all(value.isfinite().all() for value in adapter.values())
+    assert any(value.any() for name, value in adapter.items() if "lora_B" in name)
+    rows = (out / "plots" / "loss.csv").read_text().splitlines()[1:]
+    assert all(0 < float(row.split(",")[2]) < 10 for row in rows)
+    assert (out / "epochs").exists() == changes.get("keep_epochs", False)
+
+
+def test_early_stop_keeps_the_best(stage: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a loss that only rises after epoch 1, patience 2 ends training after epoch 3 and the record says why."""
+    values = [1.0, 0.5, 0.7, 0.9, 1.1]
+
+    def measured(validator: Validator, epoch: int, step: int, loss: Callable) -> EpochResult:
+        result = validate(validator, epoch, step, loss)
+        return replace(result, heldout=values[epoch], each=[values[epoch]] * 2)
+
+    validate = Validator.validate
+    monkeypatch.setattr(Validator, "validate", measured)
+    record = json.loads((stage(epochs=4, patience=2) / "record.json").read_text())
+    assert record["stopped_early"]
+    assert record["epoch"] == 1
+    assert record["last_epoch"] == 3
+    assert "lowest held-out loss" in record["reason"]
+    assert "distance" in record["reason"]
+    scores = [row["score"] for row in record["epochs"]]
+    assert scores.index(max(scores)) == 1
+
+
+def test_every_setting_has_a_line_that_says_its_effect() -> None:
+    """No setting of `train` stands in params.yaml without words beside it."""
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    for name in Train.model_fields:
+        (line,) = [line for line in lines if line.startswith(f"  {name}:") and lines.index("train:") < lines.index(line)
+                   < lines.index("validate_sample:")]  # fmt: skip
+        assert len(line.split("#", 1)[-1].split()) >= 3 or name == "validation_steps", line
+        assert "#" in line, line
