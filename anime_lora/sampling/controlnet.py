@@ -31,7 +31,9 @@ def load_controlnet(name: str, unet: UNet2DConditionModel) -> tuple[ControlNetMo
     try:
         local = Path(name).is_dir()
         folder = Path(name if local else snapshot_download(name, allow_patterns=["*.json", WEIGHTS]))
-        model = ControlNetModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        model = ControlNetModel.from_pretrained(
+            folder, torch_dtype=unet.dtype, local_files_only=True, use_safetensors=True
+        )
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise SamplingError(f"validate_sample.controlnet = {name} cannot be loaded ({reason}): {FIX}") from error
@@ -39,7 +41,7 @@ def load_controlnet(name: str, unet: UNet2DConditionModel) -> tuple[ControlNetMo
     other = {key: model.config[key] for key in base if list(np.ravel(model.config[key])) != list(np.ravel(base[key]))}
     if other:
         raise SamplingError(f"validate_sample.controlnet = {name} has {other}, this base {base}: {FIX}")
-    model = model.to(unet.device, unet.dtype).eval().requires_grad_(False)
+    model = model.to(unet.device).eval().requires_grad_(False)
     model.to(memory_format=torch.channels_last)
     hashes = "".join(sha256_file(file)[:16] for file in sorted(folder.glob(WEIGHTS)))
     return model, f"{hashes} {EDGES}"

@@ -86,7 +86,7 @@ def test_a_controlnet_that_does_not_fit_is_one_clear_error(
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/config.json").write_text("{}")
     wide = ControlNetModel.from_config(
-        {**json.loads((controlnet / "config.json").read_text()), "cross_attention_dim": 32}
+        {**json.loads((controlnet / "config.json").read_text()), "cross_attention_dim": 48}
     )
     wide.save_pretrained(tmp_path / "wide")
     for name, words in (

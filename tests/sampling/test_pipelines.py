@@ -19,7 +19,7 @@ def weights_of(pipelines: Pipelines) -> dict[str, torch.Tensor]:
 def predict(pipelines: Pipelines) -> torch.Tensor:
     embeddings, _ = pipelines.text_to_image.encode_prompt("girl", "cpu", 1, False)
     with torch.inference_mode():
-        return pipelines.unet(torch.ones(1, 4, 16, 16), 500, encoder_hidden_states=embeddings).sample
+        return pipelines.unet(torch.ones(1, 4, 8, 8), 500, encoder_hidden_states=embeddings).sample
 
 
 def save_with(file: Path, lora_file: Path, **metadata: str) -> Path:
