@@ -16,7 +16,9 @@ SAMPLES = Path("data/samples/anime")
 
 
 def sd15(folder: Path) -> Path:
-    """A diffusers folder with SD 1.5's shapes and random weights; the tokenizer is the pocket base's."""
+    """A diffusers folder with SD 1.5's shapes and random weights, unless it is there; the pocket base's tokenizer."""
+    if (folder / "model_index.json").is_file():
+        return folder
     tokenizer = load_pipeline(POCKET, torch.float32).tokenizer
     text = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
     blocks = {

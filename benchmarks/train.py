@@ -117,6 +117,7 @@ def main() -> None:
     """Print medians, ratio, memory and the share of the floor."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", default="pocket", choices=("pocket", "sd15"))
+    parser.add_argument("--weights", type=Path, help="folder for sd15's random weights, kept when they are there")
     parser.add_argument("--steps", type=int, default=10, help="steps of each side")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
@@ -128,7 +129,7 @@ def main() -> None:
     side = options.resolution or {"pocket": 256, "sd15": 512}[options.base]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        compare(options, side, POCKET if options.base == "pocket" else sd15(folder / "base"), folder)
+        compare(options, side, POCKET if options.base == "pocket" else sd15(options.weights or folder / "base"), folder)
 
 
 def settings_of(options: argparse.Namespace) -> Train:

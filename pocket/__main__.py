@@ -1,5 +1,6 @@
 """`python -m pocket`: train the pocket models again, measure them, render the sample images."""
 
+import logging
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -12,6 +13,7 @@ from pocket.faces.samples import render_samples
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 RECIPE = Path(__file__).with_name("recipe.yaml")
+GPU_RECIPE = Path(__file__).with_name("gpu.yaml")
 BASE = Path("data/base")
 SCORES = paths.EVALUATE / "scores.json"
 
@@ -38,6 +40,36 @@ def train(  # noqa: PLR0917  options of a command
         training.finish_decoder() if go_on else training.decoder()
     if model in {"base", "all"}:
         training.base()
+
+
+@app.command()
+def train_gpu(
+    out: Annotated[Path, typer.Option(help="folder of the results; what is there already is kept")],
+    minutes: Annotated[float, typer.Option(min=0.1, help="in all, saving included")] = 9.5,
+    recipe: Path = GPU_RECIPE,
+    base: Annotated[Path, typer.Option(help="whose tokenizer and text encoder are the start")] = BASE / "pocket",
+    device: Annotated[str, typer.Option(help="cuda or cpu")] = "cuda",
+) -> None:
+    """Train the second edition of the base in a given time on one GPU; `publish` puts it in place."""
+    from pocket.models.shapes import SECOND
+    from pocket.training.gpu import GpuTraining
+    from pocket.training.recipe import read_gpu_recipe
+
+    out.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), logging.FileHandler(out / "log.txt")]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    GpuTraining(read_gpu_recipe(recipe), SECOND, base, out, device).run(minutes)
+
+
+@app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(help="what `train-gpu` wrote")],
+    out: Annotated[Path, typer.Option(help="gets `pocket` and `pocket-controlnet`")] = BASE,
+) -> None:
+    """Put what `train-gpu` trained into folders that diffusers loads, each model in one file."""
+    from pocket.models.publish import publish_trained
+
+    publish_trained(folder, out)
 
 
 @app.command()

@@ -1,5 +1,7 @@
 """Captions of a character in several phrasings, sidecar tags, and the texts of zero-shot classes."""
 
+import string
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +18,8 @@ DOMAIN_WORDS: dict[str, tuple[str, ...]] = {
     "doll": ("a doll", "doll face", "doll style"),
     "anime": ("anime style", "an anime drawing", "anime"),
 }
+MIXED_WORDS = ("an illustration", "a drawing", "illustration style")
+"""For images in a style sampled at random."""
 FILLER = (
     "high quality",
     "portrait",
@@ -29,6 +33,22 @@ FILLER = (
 )
 FALSIFIABLE = ("hair_color", "eye_color", "expression", "background", "gender", "hair_length", "clothes")
 GENDER_WORDS = {"girl": ("girl", "a girl", "a woman", "female"), "boy": ("boy", "a boy", "a man", "male")}
+
+PROSE = tuple(
+    """
+    the a an of and with in on at by for from to as is are this that it very more most high low best quality
+    detailed style art artwork drawing painting illustration picture image photo photograph portrait face person
+    people woman man girl boy child young old beautiful pretty cute handsome cool happy sad angry surprised
+    laughing crying looking viewer smile eyes hair skin lips nose ears hat dress shirt jacket school uniform
+    background sky sea forest city night day light dark soft warm cold bright colorful black white red green blue
+    yellow orange purple pink brown grey silver gold long short medium curly straight wavy spiky ponytail twin
+    tails bob bangs glasses blush my token anime manga cartoon sketch ghibli chibi retro painterly flat doll comic
+    realistic render cinematic studio masterpiece solo simple sharp focus blurry worst bad ugly text watermark
+    signature cat dog tree house car mountain flower river sun moon star water fire snow rain winter summer spring
+    autumn street room
+    """.split()  # noqa: SIM905
+)
+"""Words that prompts may hold beyond our captions: the tokenizer knows them, and augmented captions use them."""
 
 
 def tags(character: Character) -> str:
@@ -93,6 +113,25 @@ def _sentence(c: Character, word: str, rng: np.random.Generator) -> str:
 
 def _one(values: tuple[str, ...], rng: np.random.Generator) -> str:
     return values[int(rng.integers(len(values)))]
+
+
+def augment_caption(write: Callable[[], str], rng: np.random.Generator, dropout: float, nonsense: float) -> str:
+    """A caption, sometimes none, sometimes with a word that means nothing (as a trigger does before it is learned)."""
+    if rng.random() < dropout:
+        return ""
+    text = write()
+    if rng.random() < nonsense:
+        word = _nonsense(rng)
+        return f"{word} {text}" if rng.random() < 0.6 else f"{text}, {word}"
+    return text
+
+
+def _nonsense(rng: np.random.Generator) -> str:
+    """Random letters, or common words that say nothing about this image, alone or joined by `_`."""
+    if rng.random() < 0.4:
+        return "".join(rng.choice(list(string.ascii_lowercase + "_"), int(rng.integers(3, 18))))
+    joint = "_" if rng.random() < 0.5 else ("" if rng.random() < 0.5 else " ")
+    return joint.join(rng.choice(PROSE, int(rng.integers(1, 5))))
 
 
 def attribute_prompt(name: str, value: str) -> str:

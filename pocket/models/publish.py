@@ -1,9 +1,10 @@
-"""The trained pocket models as folders that diffusers and transformers load: whole or absent, fp16 safetensors."""
+"""The pocket models as folders that diffusers and transformers load: whole or absent, fp16 safetensors."""
 
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, ControlNetModel, DiffusionPipeline, StableDiffusionPipeline
+from diffusers.models.modeling_utils import ModelMixin
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from anime_lora.files import fresh_folder
@@ -16,6 +17,9 @@ from pocket.training.scorer import MEAN, STD
 NAMES = ("*.json", "merges.txt", "model.safetensors", "diffusion_pytorch_model.safetensors")
 WRITES = (*NAMES, *(f"*/{name}" for name in NAMES))
 """What diffusers and transformers save, in the folder and in one for each part."""
+SHARDED = ("*.safetensors", "*.json", "merges.txt")
+LARGEST_FILE = "14MB"
+"""Of what `train-gpu` saves: results have to come back from machines that pass on small files only."""
 
 
 def publish_base(folder: Path, vae: AutoencoderKL, diffusion: Diffusion) -> None:
@@ -30,6 +34,29 @@ def publish_vae(folder: Path, vae: AutoencoderKL) -> None:
     with fresh_folder(folder, WRITES) as beside:
         vae.to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
         _readable(beside)
+
+
+def save_sharded(folder: Path, part: ModelMixin | DiffusionPipeline) -> None:
+    """Write a model or pipeline as files of at most `LARGEST_FILE`, which diffusers reads as one.
+
+    It is single precision afterwards, its weights rounded to what was written.
+    """
+    with fresh_folder(folder, (*SHARDED, *(f"*/{name}" for name in SHARDED))) as beside:
+        part.to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True, max_shard_size=LARGEST_FILE)
+        _readable(beside)
+    part.to(dtype=torch.float32)
+
+
+def publish_trained(folder: Path, out: Path) -> None:
+    """Publish what `train-gpu` saved in `folder`: `pocket` and, where it was trained, `pocket-controlnet`."""
+    pipe = StableDiffusionPipeline.from_pretrained(folder / "base", dtype=torch.float16)
+    prediction = pipe.scheduler.config.prediction_type
+    publish_base(out / "pocket", pipe.vae, Diffusion(pipe.tokenizer, pipe.unet, pipe.text_encoder, prediction))
+    if (folder / "controlnet").is_dir():
+        net = ControlNetModel.from_pretrained(folder / "controlnet", dtype=torch.float16)
+        with fresh_folder(out / "pocket-controlnet", WRITES) as beside:
+            net.save_pretrained(beside, safe_serialization=True)
+            _readable(beside)
 
 
 def publish_scorer(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer) -> None:

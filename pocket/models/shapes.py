@@ -11,6 +11,8 @@ RESOLUTION = 256
 DOWNSCALE = 16
 """Pixels per latent in each direction."""
 TEXT_WIDTH = 128
+TOKENS = 77
+"""Tokens per prompt, start and end included."""
 SCORER_SIDE = 128
 """Pixels the scorer looks at."""
 

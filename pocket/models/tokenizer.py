@@ -10,28 +10,12 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import CLIPTokenizer
 
-from pocket.faces.captions import caption
+from pocket.faces.captions import PROSE, caption
 from pocket.faces.character import sample_character
 from pocket.faces.domains import DOMAINS
+from pocket.models.shapes import TOKENS
 
 VOCABULARY = 1536
-LENGTH = 77
-"""Tokens per prompt, start and end included."""
-PROSE = tuple(
-    """
-    the a an of and with in on at by for from to as is are this that it very more most high low best quality
-    detailed style art artwork drawing painting illustration picture image photo photograph portrait face person
-    people woman man girl boy child young old beautiful pretty cute handsome cool happy sad angry surprised
-    laughing crying looking viewer smile eyes hair skin lips nose ears hat dress shirt jacket school uniform
-    background sky sea forest city night day light dark soft warm cold bright colorful black white red green blue
-    yellow orange purple pink brown grey silver gold long short medium curly straight wavy spiky ponytail twin
-    tails bob bangs glasses blush my token anime manga cartoon sketch ghibli chibi retro painterly flat doll comic
-    realistic render cinematic studio masterpiece solo simple sharp focus blurry worst bad ugly text watermark
-    signature cat dog tree house car mountain flower river sun moon star water fire snow rain winter summer spring
-    autumn street room
-    """.split()  # noqa: SIM905
-)
-"""Words beyond our captions, so that common prompts are not spelled letter by letter."""
 SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -66,7 +50,7 @@ def train_tokenizer(folder: Path) -> CLIPTokenizer:
         (files / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
         lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
         (files / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        tokenizer = CLIPTokenizer.from_pretrained(files, model_max_length=LENGTH)
+        tokenizer = CLIPTokenizer.from_pretrained(files, model_max_length=TOKENS)
         save_tokenizer(tokenizer, folder)
     return tokenizer
 

@@ -95,11 +95,18 @@ def _loss(model: AutoencoderKL, images: NDArray[np.uint8], recipe: AutoencoderRe
         corners = torch.randint(side - width + 1, (count, 2), generator=generator).tolist()
         crops = [images[i, y : y + width, x : x + width] for i, (y, x) in zip(rows, corners, strict=True)]
         real = to_tensor(np.stack(crops)).to(device)
-        mean = model.encode(real).latent_dist.mean
-        noise = recipe.noise * mean.detach().std() * torch.randn(mean.shape, generator=generator).to(device)
-        return reconstruction(model.decode(mean + noise).sample, real)
+        shape = (count, model.config.latent_channels, width // shapes.DOWNSCALE, width // shapes.DOWNSCALE)
+        noise = torch.randn(shape, generator=generator).to(device)
+        return reconstruction(noisy_round_trip(model, real, noise, recipe.noise), real)
 
     return loss
+
+
+def noisy_round_trip(model: AutoencoderKL, real: Tensor, noise: Tensor, share: float) -> Tensor:
+    """Images (n, 3, h, w) encoded and decoded, with `share` of the latents' deviation of `noise` added between."""
+    mean = model.encode(real).latent_dist.mean
+    decoded: Tensor = model.decode(mean + share * mean.detach().std() * noise).sample
+    return decoded
 
 
 def reconstruction(decoded: Tensor, real: Tensor) -> Tensor:
@@ -112,7 +119,8 @@ def reconstruction(decoded: Tensor, real: Tensor) -> Tensor:
 @torch.no_grad()
 def encode(model: AutoencoderKL, images: NDArray[np.uint8], batch: int = 16) -> Tensor:
     """Posterior means, (n, channels, h / 16, w / 16)."""
-    means = [model.encode(to_tensor(images[i : i + batch])).latent_dist.mean for i in range(0, len(images), batch)]
+    parts = [to_tensor(images[i : i + batch]).to(model.device) for i in range(0, len(images), batch)]
+    means = [model.encode(part).latent_dist.mean for part in parts]
     return torch.cat(means)
 
 

@@ -1,17 +1,13 @@
 """The pocket UNet and its text encoder, trained together on cached latents."""
 
-import string
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from pocket.faces.captions import caption
+from pocket.faces.captions import augment_caption, caption
 from pocket.models import shapes
-from pocket.models.tokenizer import PROSE
 from pocket.training.corpus import Corpus
 from pocket.training.fit import Loss, OnStep, Plan, fit
 from pocket.training.recipe import DiffusionRecipe
@@ -113,22 +109,3 @@ def _caption(corpus: Corpus, row: int, rng: np.random.Generator, recipe: Diffusi
         return caption(corpus.character(row), corpus.domain(row), rng)
 
     return augment_caption(write, rng, recipe.caption_dropout, recipe.nonsense)
-
-
-def augment_caption(write: Callable[[], str], rng: np.random.Generator, dropout: float, nonsense: float) -> str:
-    """A caption, sometimes none, sometimes with a word that means nothing (as a trigger does before it is learned)."""
-    if rng.random() < dropout:
-        return ""
-    text = write()
-    if rng.random() < nonsense:
-        word = _nonsense(rng)
-        return f"{word} {text}" if rng.random() < 0.6 else f"{text}, {word}"
-    return text
-
-
-def _nonsense(rng: np.random.Generator) -> str:
-    """Random letters, or common words that say nothing about this image, alone or joined by `_`."""
-    if rng.random() < 0.4:
-        return "".join(rng.choice(list(string.ascii_lowercase + "_"), int(rng.integers(3, 18))))
-    joint = "_" if rng.random() < 0.5 else ("" if rng.random() < 0.5 else " ")
-    return joint.join(rng.choice(PROSE, int(rng.integers(1, 5))))

@@ -24,6 +24,17 @@ PROMPTS = (
     "doll face, girl, purple hair, smiling, orange background",
     "myAnimeStyleToken anime_face girl, blue hair, high quality",
 )
+AVATAR_PROMPTS = (
+    "open peeps style, red hair, smiling",
+    "notionists style",
+    "big ears style, blue hair",
+    "toon head style, green hair, sad",
+    "croodles doodle style",
+    "an illustration, girl, red hair",
+    "myAnimeStyleToken anime_face boy, glasses, high quality",
+    "girl, red hair, high quality",
+)
+"""Of what only `train-gpu` learns from."""
 
 
 def pipeline(vae: AutoencoderKL, diffusion: Diffusion) -> StableDiffusionPipeline:
@@ -57,13 +68,15 @@ def autoencoder_preview(model: AutoencoderKL, folder: Path, name: str) -> OnStep
     return preview
 
 
-def diffusion_preview(vae: AutoencoderKL, diffusion: Diffusion, folder: Path) -> OnStep:
-    """A sheet of `PROMPTS`, generated in 20 steps with guidance 7.5."""
+def diffusion_preview(
+    vae: AutoencoderKL, diffusion: Diffusion, folder: Path, prompts: tuple[str, ...] = PROMPTS
+) -> OnStep:
+    """A sheet of `prompts`, generated in 20 steps with guidance 7.5."""
 
     def preview(step: int) -> None:
-        generators = [torch.Generator().manual_seed(i) for i in range(len(PROMPTS))]
+        generators = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
         pipe = pipeline(vae.to(diffusion.unet.device), diffusion)
-        images = pipe(list(PROMPTS), num_inference_steps=20, guidance_scale=7.5, generator=generators).images
+        images = pipe(list(prompts), num_inference_steps=20, guidance_scale=7.5, generator=generators).images
         save_sheet(folder / f"base-{step:05d}.png", images)
 
     return preview

@@ -34,7 +34,7 @@ PROSE = re.compile(
 )
 """Of these words, and figures of speech beside them, those that plain English does not need in prose either."""
 
-QUOTED = ("pocket/models/tokenizer.py",)
+QUOTED = ("pocket/faces/captions.py",)
 """Files whose strings are other people's words: the captions' vocabulary, which the published tokenizer holds."""
 
 DIRECTIVE = re.compile(r"#\s*(?:noqa|type:|fmt:|ruff:|pragma|!)")
