@@ -27,7 +27,7 @@ def fake(module: nn.Module) -> None:
             setattr(part, name, made)
 
 
-def kept(target: str, casting: bool, batch: int, side: int) -> int:
+def activation_bytes(target: str, casting: bool, batch: int, side: int) -> int:
     """Bytes of activations kept for backward with PEFT's input casts on or off."""
     settings = load_params(PARAMS).train.model_copy(update={"target": target})
     sizes: dict[int, int] = {}
@@ -82,7 +82,7 @@ def main() -> None:
     print("| target | step, TFLOP | encoding, TFLOP | both / step | PEFT's default, GiB | casts off, GiB | saved |")
     print("|---|---|---|---|---|---|---|")
     for target in adapter.TARGETS:
-        on, off = (kept(target, casting, options.batch, options.resolution) for casting in (True, False))
+        on, off = (activation_bytes(target, casting, options.batch, options.resolution) for casting in (True, False))
         step, encode = flops(target, options.batch, options.resolution)
         work = f"{step / 1e12:.2f} | {encode / 1e12:.2f} | {(step + encode) / step:.2f}"
         print(f"| {target} | {work} | {on / 2**30:.2f} | {off / 2**30:.2f} | {1 - off / on:.0%} |")

@@ -59,12 +59,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    wanted = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        files = images(place, wanted.images, wanted.side)
-        print(f"{wanted.images} images of {wanted.side} px to 512 px, {os.cpu_count()} cores")
-        count: int = wanted.workers
+        files = images(place, options.images, options.side)
+        print(f"{options.images} images of {options.side} px to 512 px, {os.cpu_count()} cores")
+        count: int = options.workers
         print(f"one process: {rate(files, place / 'one', 1, None):.1f} images/s")
         print(f"{count} processes: {rate(files, place / 'local', count, None):.1f} images/s")
         with dask_workers(count) as address:

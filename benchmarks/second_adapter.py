@@ -1,6 +1,6 @@
 """Train the second LoRA that comes with the repository: `python benchmarks/second_adapter.py`.
 
-"LoRAs combine" needs two styles. This one learns the retro 90s manner of the drawing kit on the base of `params.yaml`,
+"LoRAs combine" needs two styles. This one learns the retro 90s style of the renderings on the base of `params.yaml`,
 without a trigger word, by the project's own train stage, and lands in `data/adapters/`. Train it again whenever the
 base in `data/base/` changes: a LoRA belongs to the weights it was trained on. Minutes on two cores.
 """
@@ -54,7 +54,7 @@ def main() -> None:
     write_text(
         OUT / "README.md",
         "# A second LoRA\n\n"
-        f"`{DOMAIN}.safetensors`: rank {SMALL['rank']}, the retro 90s manner of the drawing kit, {COUNT - HELD} faces,"
+        f"`{DOMAIN}.safetensors`: rank {SMALL['rank']}, the retro 90s style of the renderings, {COUNT - HELD} faces,"
         f" on the base whose weights hash begins with `{base}`. CC0.\n"
         "It stands for a LoRA from somewhere else: validate-sample combines tonight's with it"
         " (`validate_sample.second_adapter`).\n\n"

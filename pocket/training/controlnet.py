@@ -2,28 +2,23 @@
 
 import logging
 
-import numpy as np
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pocket.models import shapes
 from pocket.training.compile_ahead import mixed_precision
 from pocket.training.diffusion import Diffusion
 from pocket.training.latent_store import LatentStore
-from pocket.training.live_corpus import SIDE, WITH_EDGES, ImageArrays
 from pocket.training.timed_fit import TimedPlan, fit_until
 
 log = logging.getLogger(__name__)
-BITS = (7, 6, 5, 4, 3, 2, 1, 0)
-"""`numpy.packbits` puts the first pixel into the highest bit."""
 
 
 def new_controlnet(unet: UNet2DConditionModel, edition: shapes.Edition, seed: int, edges: Tensor) -> ControlNetModel:
     """A copy of the UNet's encoder that changes nothing yet, with an edge encoder scaled on `edges` (n, 3, h, w).
 
-    Diffusers sets the edge encoder's last layer to zero, and its other eight shrink what they are given: in 1,100 steps
+    Diffusers sets the edge encoder's last layer to zero, and its other eight shrink what they are given: in 1,000 steps
     of 256 the loss had not moved. Here every layer's output has deviation 1 at first (Mishkin & Matas 2016), so that
     the copy depends on the edges; the zero convolutions behind it alone let training start from the base's own images.
     """
@@ -47,40 +42,22 @@ def new_controlnet(unet: UNet2DConditionModel, edition: shapes.Edition, seed: in
     return net.to(memory_format=torch.channels_last)
 
 
-class EdgeMaps:
-    """Edge images of the corpus on the device, a bit for each pixel."""
-
-    def __init__(self, arrays: ImageArrays, index: NDArray[np.intp], device: torch.device) -> None:
-        self._place = torch.zeros(len(arrays.state), dtype=torch.long, device=device)
-        self._place[torch.from_numpy(index).to(device)] = torch.arange(len(index), device=device)
-        self._packed = torch.from_numpy(arrays.edges[index]).to(device)
-        self._bits = torch.tensor(BITS, dtype=torch.uint8, device=device)
-
-    def images(self, index: Tensor, mirrored: Tensor) -> Tensor:
-        """Edges as 0 and 1, (n, 3, 256, 256), of the images `index` (n,), mirrored where asked."""
-        packed = self._packed[self._place[index]]
-        pixels = ((packed[..., None] >> self._bits) & 1).reshape(-1, 1, SIDE, SIDE).float()
-        pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
-        return pixels.expand(-1, 3, -1, -1)
-
-
 def train_controlnet(
     diffusion: Diffusion, store: LatentStore, edition: shapes.Edition, seed: int, plan: TimedPlan
 ) -> ControlNetModel:
     """A ControlNet for `diffusion`, trained by the base's own loss on the stored images that have edge maps."""
-    index = store.with_state(WITH_EDGES)
-    edge_maps, pool = EdgeMaps(store.arrays, index, store.device), torch.from_numpy(index).to(store.device)
+    index = store.index(with_edges=True)
     log.info("%s: %d images with edges", plan.name, len(index))
     diffusion.requires_grad_(False)
-    some = pool[:32]
-    net = new_controlnet(diffusion.unet, edition, seed, edge_maps.images(some, some < 0))
+    first = index[:32]
+    net = new_controlnet(diffusion.unet, edition, seed, store.edge_images(first, first < 0))
 
     def loss() -> Tensor:
-        batch = store.sample(plan.recipe.batch, pool)
+        batch = store.sample(plan.recipe.batch, with_edges=True)
         with mixed_precision(str(store.device)):
             with torch.no_grad():
                 states = diffusion.text_encoder(batch.ids)[0]
-            condition = edge_maps.images(batch.index, batch.mirrored)
+            condition = store.edge_images(batch.index, batch.mirrored)
             down, middle = net(batch.noisy, batch.times, states, controlnet_cond=condition, return_dict=False)
             predicted = diffusion.unet(
                 batch.noisy,

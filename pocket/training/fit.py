@@ -50,14 +50,14 @@ class MovingAverage:
         self.weights = {name: value.detach().clone() for name, value in own.items()}
         floating = [name for name, value in own.items() if value.is_floating_point()]
         self._averages, self._current = [self.weights[name] for name in floating], [own[name] for name in floating]
-        self._copied = [name for name in own if name not in set(floating)]
+        self._buffers = [(self.weights[name], own[name]) for name in own if name not in set(floating)]
 
     @torch.no_grad()
     def update(self, decay: float) -> None:
         """Let `decay` of the average stand and take the rest from the model."""
         torch._foreach_lerp_(self._averages, self._current, 1 - decay)
-        for name in self._copied:
-            self.weights[name].copy_(self.model.state_dict()[name])
+        for copied, current in self._buffers:
+            copied.copy_(current)
 
     def load(self, weights: dict[str, Tensor]) -> None:
         """Go on from an average that was saved."""

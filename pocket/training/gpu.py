@@ -27,8 +27,6 @@ from pocket.training.timed_fit import TimedPlan, fit_until
 
 log = logging.getLogger(__name__)
 PHASES = ("autoencoder", "base", "controlnet")
-UPDATE_SECONDS = 15.0
-"""How often newly rendered images join those that the base is trained on."""
 
 
 class GpuTraining:
@@ -51,7 +49,6 @@ class GpuTraining:
             vae = self._autoencoder(corpus, ends)
             store = LatentStore(vae, corpus.arrays, self.recipe, self.generator)
             diffusion = self._base(corpus, store, vae, ends)
-            corpus.stop()
             if "controlnet" in missing:
                 plan = self._plan("controlnet", ends["controlnet"])
                 net = train_controlnet(diffusion, store, self.edition, self.recipe.seed, plan)
@@ -101,7 +98,6 @@ class GpuTraining:
         folder, recipe = self.out / "base", self.recipe.base
         if "base" not in ends:
             corpus.wait_for(self.recipe.images.edges_every * self.recipe.images.renderers)
-            store.update()
             pipe = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32).to(self.device)
             return Diffusion(self.tokenizer, pipe.unet, pipe.text_encoder, self.edition.prediction).eval()
         diffusion = new_diffusion(self.tokenizer, self.recipe.seed, self.edition)
@@ -109,13 +105,9 @@ class GpuTraining:
         diffusion.text_encoder.load_state_dict(published.state_dict())
         diffusion.to(self.device)
         predict = self._predict(diffusion, ends["base"])
-        stored, updated = store.update(), time.monotonic()
 
         def loss() -> torch.Tensor:
-            nonlocal stored, updated
-            if time.monotonic() - updated > UPDATE_SECONDS:
-                stored, updated = store.update(), time.monotonic()
-            batch = store.sample(recipe.batch, stored)
+            batch = store.sample(recipe.batch)
             with mixed_precision(str(self.device)):
                 predicted = predict(batch.noisy, batch.times, diffusion.text_encoder(batch.ids)[0])
             return batch.loss(predicted)
@@ -125,7 +117,7 @@ class GpuTraining:
             {"params": list(diffusion.text_encoder.parameters()), "lr": recipe.text_learning_rate},
         ]
         fit_until(diffusion, groups, loss, self._plan("base", ends["base"]))
-        log.info("base: learned from %d images", len(stored))
+        log.info("base: learned from %d images", len(store.index()))
         save_sharded(folder, pipeline(vae, diffusion))
         return diffusion
 

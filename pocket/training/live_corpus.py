@@ -83,15 +83,10 @@ class LiveCorpus:
 
     def __exit__(self, *_: object) -> None:
         """End the renderers and delete the arrays."""
-        self.stop()
-        shutil.rmtree(self.folder)
-
-    def stop(self) -> None:
-        """Render no more."""
         for renderer in self._renderers:
             renderer.kill()
             renderer.join()
-        self._renderers = []
+        shutil.rmtree(self.folder)
 
     def rendered(self) -> NDArray[np.intp]:
         """Indices of the images that are whole."""

@@ -23,11 +23,12 @@ from pocket.models import shapes
 from pocket.models.publish import save_sharded
 from pocket.training import compile_ahead
 from pocket.training.compile_ahead import CompiledLater
-from pocket.training.controlnet import EdgeMaps, new_controlnet
+from pocket.training.controlnet import new_controlnet
 from pocket.training.corpus import HELD_OUT
 from pocket.training.diffusion import tokens, velocity_weights
 from pocket.training.gpu import PHASES, GpuTraining
-from pocket.training.live_corpus import SIDE, ImageArrays, edges, padded_tokenizer, sample_image
+from pocket.training.latent_store import LatentStore, to_device
+from pocket.training.live_corpus import RENDERED, SIDE, WITH_EDGES, ImageArrays, edges, padded_tokenizer, sample_image
 from pocket.training.recipe import GpuRecipe, read_gpu_recipe
 from pocket.training.timed_fit import TimedPlan, fit_until
 
@@ -180,17 +181,36 @@ def test_edges_are_those_of_the_library() -> None:
         assert np.array_equal(ours, np.asarray(library.canny_edges(image))[..., 0] == 255)
 
 
-def test_packed_edges_come_back_as_they_were(tmp_path: Path) -> None:
-    """Edge maps are found by the image's index and unpacked, mirrored where asked."""
-    images = tiny_recipe().images
-    arrays = ImageArrays.open(tmp_path, images, 77, create=True)
-    pattern = np.random.default_rng(0).random((SIDE, SIDE)) < 0.1
-    arrays.edges[7] = np.packbits(pattern)
-    maps = EdgeMaps(arrays, np.array([3, 7]), torch.device("cpu"))
-    unpacked = maps.images(torch.tensor([7, 7, 3]), torch.tensor([False, True, False]))
-    assert np.array_equal(unpacked[0, 0].numpy(), pattern)
-    assert np.array_equal(unpacked[1, 2].numpy(), pattern[:, ::-1])
-    assert not unpacked[2].any()
+def test_the_store_gives_each_image_its_own_latents_captions_and_edges(tmp_path: Path) -> None:
+    """Samples hold latents, token ids and edges of their own image, mirrored together; only rendered images occur."""
+    recipe = tiny_recipe()
+    arrays = ImageArrays.open(tmp_path, recipe.images, 77, create=True)
+    rng = np.random.default_rng(0)
+    patterns = rng.random((2, SIDE, SIDE)) < 0.1
+    for pattern, index in zip(patterns, (3, 7), strict=True):
+        arrays.pixels[index] = rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+        arrays.tokens[index] = index
+        arrays.edges[index] = np.packbits(pattern)
+    arrays.state[[3, 7]] = RENDERED, WITH_EDGES
+    vae = shapes.autoencoder(TINY).eval()
+    store = LatentStore(vae, arrays, recipe, torch.Generator().manual_seed(0))
+    assert store.index().tolist() == [3, 7]
+    assert store.index(with_edges=True).tolist() == [7]
+    batch = store.sample(64)
+    assert set(batch.index.tolist()) == {3, 7}
+    assert torch.equal(batch.ids, batch.index[:, None].expand(-1, 77))
+    alpha = shapes.scheduler().alphas_cumprod[batch.times][:, None, None, None]
+    clean = alpha.sqrt() * batch.noisy - (1 - alpha).sqrt() * batch.velocity
+    for index in (3, 7):
+        images = to_device(arrays.pixels[index][None], store.device)
+        for mirrored, image in ((False, images), (True, images.flip(-1))):
+            chosen = (batch.index == index) & (batch.mirrored == mirrored)
+            with torch.no_grad():
+                expected = vae.encode(image).latent_dist.mean
+            assert (clean[chosen] - expected).std() < 1.2 * recipe.base.latent_noise
+    unpacked = store.edge_images(torch.tensor([7, 7]), torch.tensor([False, True]))
+    assert np.array_equal(unpacked[0, 0].numpy(), patterns[1])
+    assert np.array_equal(unpacked[1, 2].numpy(), patterns[1][:, ::-1])
 
 
 def test_renderers_tokenize_as_pipelines_do() -> None:
