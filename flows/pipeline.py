@@ -82,6 +82,7 @@ def run_chain(
     rows: list[StageRow] = []
     timeout = 60 * limit_minutes if limit_minutes else None
     before: list[State[StageResult]] = []
+    # One DVC process for all stages: one for each would cost a run without work several seconds a stage.
     unchanged = set(unchanged_stages())
     try:
         for stage in chain:
@@ -90,7 +91,7 @@ def run_chain(
             result: StageResult = state.result()
             rows.append(StageRow(stage.name, STATES[result.action], result.seconds))
             before = [state]
-            if result.action != "unchanged":
+            if result.action != "unchanged":  # its outputs are other ones, so DVC has to look at the stages after it
                 unchanged = set()
     finally:
         rows += [StageRow(stage.name, "not run") for stage in chain[len(rows) :]]

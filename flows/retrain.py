@@ -64,6 +64,8 @@ def retrain(
     """
     with run_lock():
         mark_crashed_runs()
+        # In this order: an override of a killed run is taken back before params.yaml is checked, and what others pushed
+        # is merged before the sources are compared with models/sources.jsonl.
         check_git()
         unsent = record.settle_earlier_runs()
         preflight()
@@ -74,7 +76,7 @@ def retrain(
                 preflight()  # they may name other sources
             work = find_work(force, changes)
             get_run_logger().info(work.why)
-            _rename_run(f"{reason}: {work.why}")
+            _rename_run(f"{reason}: {work.why}")  # Prefect names a run before its first line runs
             if not work.due:
                 return skip(work, unsent)
             try:
@@ -117,7 +119,7 @@ def _train_and_decide(
         entry = record.record_decision(verdict, reason, work, changes)
     try:
         record.deliver(entry)
-    finally:
+    finally:  # the decision stands once it is committed, sent or not
         record.show_decision(entry)
     if failed is not None:
         raise failed

@@ -36,6 +36,7 @@ def show_images(files: list[Path], key: str, description: str) -> None:
 
 
 def _image_artifact(content: bytes, kind: str, key: str, description: str) -> None:
+    # As a data URI: the server has no files, and in a Markdown artifact the UI removes such an image.
     uri = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     create_image_artifact(image_url=uri, key=key, description=description)
 

@@ -67,7 +67,7 @@ def stream_command(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=command_environment(),
-        start_new_session=True,
+        start_new_session=True,  # its group gets the signals; SIGTERM to `dvc` alone leaves the training running
     )
     try:
         write_json(RUNNING_COMMAND, {"leader": process.pid, "since": psutil.Process(process.pid).create_time()})

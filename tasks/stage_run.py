@@ -68,6 +68,7 @@ class ProgressWatch:
         except FileNotFoundError:
             return
         if text != self._text:
+            # Without retries: their waits would hold up the stage, whose output is read in this thread.
             with suppress(HTTPError), temporary_settings({"client.max_retries": 0}):
                 self._show(json.loads(text))
                 self._text = text

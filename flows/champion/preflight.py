@@ -65,6 +65,7 @@ def check_remote_and_gpu(params: Params) -> None:
         PreflightError: one of them does not.
     """
     check_remote()
+    # The driver's own program instead of torch, which takes three seconds to load.
     if params.compute.device == "cuda" and not succeeds("nvidia-smi", "--list-gpus"):
         raise PreflightError("compute.device = cuda, but nvidia-smi lists no GPU: mend the driver, or set it to auto")
 

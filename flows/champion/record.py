@@ -79,6 +79,7 @@ def record_decision(verdict: Verdict, asked: str, work: Work, changes: list[str]
         write_jsonl(SOURCES, work.sources)
     append_entry(entry)
     params = (paths.PARAMS,) if changes and verdict.promoted else ()
+    # Data before the commit that names it: a clone of the commit could not pull what is not on the remote.
     push_data()
     commit(entry, (*COMMITTED, *params), f"{entry.outcome.capitalize()} {version or 'no champion yet'}: {work.why}")
     return entry
@@ -96,7 +97,7 @@ def push_data() -> None:
 
 def commit(entry: HistoryEntry, files: tuple[Path, ...], subject: str) -> None:
     """Commit: from here on the decision stands, and with it an override."""
-    existing = [str(file) for file in files if file.is_file()]
+    existing = [str(file) for file in files if file.is_file()]  # a first run may end without a champion
     git("add", "--", *existing)
     git("commit", "--quiet", "--message", subject[:72], "--message", commit_message(entry), "--", *existing)
     overrides.keep_override()

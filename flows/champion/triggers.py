@@ -128,6 +128,7 @@ def data_changes(stages: list[LockedStage], without: str = "") -> list[str]:
 
 
 def _folder_change(dep: LockedFile) -> str:
+    # Not by hash, which takes long for many images; DVC compares hashes when it runs the stage.
     files = [file for file in dep.path.rglob("*") if file.is_file()]
     difference = len(files) - (dep.nfiles or 0)
     if difference:

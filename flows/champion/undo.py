@@ -26,6 +26,7 @@ def undo_uncommitted() -> None:
         ChampionError: the files of HEAD's champion are nowhere.
         CommandFailedError: DVC or Git refuses.
     """
+    # The run was killed between its commit and `keep_override`: the override won.
     if succeeds("git", "diff", "--quiet", "HEAD", "--", str(paths.PARAMS)):
         overrides.keep_override()
     _discard_pending_override()

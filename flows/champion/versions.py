@@ -52,6 +52,7 @@ def tag_versions(versions: Sequence[Version]) -> None:
             gto.api.register(".", NAME, commit, version=version.name, message=version.reason)
         for version in [*untagged, *newest]:
             if _commit(version.tag) != champion_commit():
+                # Forced, since after a rollback a version is assigned for the second time, which GTO refuses.
                 gto.api.assign(".", NAME, STAGE, version=version.name, message=version.reason, force=True)
     except GTOException as error:
         names = ", ".join(version.name for version in untagged or newest)
@@ -78,6 +79,7 @@ def all_tagged(versions: Sequence[Version]) -> bool:
 
 def promotion_commit(version: str) -> str:
     """The commit that a version was promoted in: the first in which the history names it."""
+    # By the line that the commit adds: after a rebase its hash is another one.
     return git("log", "--reverse", "--format=%H", f'-S"{version}"', "--", str(HISTORY)).split()[0]
 
 

@@ -44,8 +44,8 @@ def heartbeat_automation(seconds: int, block: UUID | None = None) -> AutomationC
             after={HEARTBEAT_EVENT},
             expect={HEARTBEAT_EVENT, *(f"{RUN_EVENT}{state}" for state in FINAL_STATES)},
             match={"prefect.resource.id": f"{RUN_EVENT}*"},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
+            for_each={"prefect.resource.id"},  # a clock for each run, not one for all
+            posture=Posture.Proactive,  # acts when what is expected does not happen
             threshold=1,
             within=within,
         ),

@@ -48,6 +48,7 @@ def _mark(client: SyncPrefectClient, run_id: UUID) -> str | None:
     only = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
     for task_run in client.read_task_runs(flow_run_filter=only):
         if task_run.state is not None and not task_run.state.is_final():
+            # Forced: the server's rules may reject or delay a transition, and nobody would try again.
             client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
     if not marked:
         client.set_flow_run_state(run_id, Crashed(message=MESSAGE), force=True)

@@ -81,6 +81,7 @@ def check_remote() -> str | None:
     from dvc.repo import Repo
 
     try:
+        # No command of DVC says in seconds whether a remote answers: `dvc status --cloud` lists all of its files.
         with Repo() as repo:
             return _check_store(repo.cloud.get_remote_odb(None, "push"))
     except NoRemoteError:

@@ -40,7 +40,7 @@ def _post(url: str, event: str, text: str) -> None:
 def _send_through_block(slug: str, event: str, text: str) -> None:
     from prefect.blocks.core import Block
 
-    block: Any = Block.load(slug)
+    block: Any = Block.load(slug)  # typed for async callers too, which this is not
     block.notify(body=text, subject=f"anime-lora {event}")
 
 

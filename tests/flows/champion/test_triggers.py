@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from anime_lora.config.section import Retrain
-from flows.champion.triggers import code_changes, data_changes, reason_to_wait
+from flows.champion.triggers import changes_since_decision, code_changes, data_changes, reason_to_wait
 from flows.runtime.dvc import locked_stages
 from tasks.dvc_internals import file_md5
+from tests.support.clone import Clone
 
 OLD = hashlib.md5(b"old", usedforsecurity=False).hexdigest()
 SETTINGS = Retrain(min_new_images=5, max_age_days=30, min_free_disk_gb=0)
@@ -77,3 +78,18 @@ def test_code_is_a_reason_when_its_bytes_change(tmp_path: Path, monkeypatch: pyt
     assert code_changes(stages) == []
     file.write_text("new")
     assert code_changes(stages) == ["code of ingest"]
+
+
+def test_a_setting_is_due_until_a_decision_is_committed_with_it(clone: Clone) -> None:
+    """The stages rewrite dvc.lock on a night that then fails; a decision says when a setting was tried."""
+    assert changes_since_decision() == ["first run"]
+    clone.decide("promoted", "v1.0.0")
+    assert changes_since_decision() == []
+    clone.rank(8, 16)
+    clone.commit("Train a smaller LoRA")
+    clone.rank(8, 8)
+    assert changes_since_decision() == ["train.rank 16 → 8"]
+    clone.commit("Keep what `dvc repro` wrote")
+    assert changes_since_decision() == ["train.rank 16 → 8"]
+    clone.decide("rejected", "v1.0.0")
+    assert changes_since_decision() == []
