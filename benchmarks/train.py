@@ -34,9 +34,8 @@ from anime_lora.config.paths import PARAMS
 from anime_lora.config.train import Train
 from anime_lora.diffusion import device as machine
 from anime_lora.diffusion.base_model import load_pipeline
-from anime_lora.diffusion.rng import groups
 from anime_lora.lora import adapter
-from anime_lora.training.batch import TrainingImage
+from anime_lora.training.batch import TrainingImage, in_groups
 from anime_lora.training.latent_cache import LatentCache
 from anime_lora.training.processes import Stop
 from anime_lora.training.trainer import Trainer, prepare_pipeline
@@ -64,7 +63,7 @@ class Plain:
 
     def step(self, images: list[TrainingImage], micro: int) -> None:
         """One step on `images`, `micro` of them at once."""
-        for some in groups(images, micro):
+        for some in in_groups(images, micro):
             (self._loss(some) * len(some) / len(images)).backward()
         torch.nn.utils.clip_grad_norm_(self.trained, self.settings.max_grad_norm)
         self.optimizer.step()

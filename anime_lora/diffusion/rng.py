@@ -38,11 +38,6 @@ def epoch_order(ids: Sequence[str], seed: int, epoch: int) -> list[int]:
     return sorted(range(len(ids)), key=lambda i: seed_from("order", seed, epoch, ids[i]))
 
 
-def groups(items: Sequence[T], size: int) -> list[list[T]]:
-    """`items` cut into accumulation groups of `size`; the last one holds what is left."""
-    return [list(items[start : start + size]) for start in range(0, len(items), size)]
-
-
 @dataclass(frozen=True)
 class NoiseSample:
     """The random numbers with which one image is shown in one epoch; tensors in fp32 on the CPU."""

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
@@ -19,6 +19,8 @@ from anime_lora.training import losses
 from anime_lora.training.text_embeddings import augment_caption
 
 METADATA = "metadata.jsonl"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ def dataset_hash(images: Sequence[TrainingImage]) -> str:
     """Hex sha256 over what training sees of each image: id, pixels, text, split."""
     lines = (f"{p.id}\x1f{p.pixel_sha256}\x1f{p.text}\x1f{p.split}\n" for p in images)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def in_groups(items: Sequence[T], size: int) -> list[list[T]]:
+    """`items` in accumulation groups or micro-batches of `size`; the last one holds what is left."""
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from anime_lora.config.train import Train
 from anime_lora.diffusion import device
-from anime_lora.diffusion.rng import groups, seed_from
+from anime_lora.diffusion.rng import seed_from
 from anime_lora.diffusion.tensor_file import serialize
 from anime_lora.errors import TrainingError
 from anime_lora.files import write_bytes
@@ -20,7 +20,7 @@ from anime_lora.lora import adapter as lora
 from anime_lora.lora.fused_layers import fuse
 from anime_lora.progress import Progress
 from anime_lora.training import losses, optim
-from anime_lora.training.batch import Batch, BatchBuilder, Example, TrainingImage, epoch_examples, of_split
+from anime_lora.training.batch import Batch, BatchBuilder, Example, TrainingImage, epoch_examples, in_groups, of_split
 from anime_lora.training.checkpoint import Checkpoints, SkippedStep, StepResult, TrainingState
 from anime_lora.training.latent_cache import LatentCache
 from anime_lora.training.processes import Stop, StopRequestedError, own_share, sum_gradients
@@ -127,7 +127,7 @@ class Trainer:
     def epoch_groups(self, epoch: int) -> list[list[Example]]:
         """The accumulation groups of epoch `epoch`, in order."""
         examples = epoch_examples(self.train_images, self.class_images, self.settings.seed, epoch)
-        return groups(examples, self.group_size)
+        return in_groups(examples, self.group_size)
 
     def fit(self) -> None:
         """Train from where `state` stands to the last epoch, or the early stop; validate and save after each.
@@ -171,7 +171,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
 
         loss = torch.zeros((), device=self.accelerator.device)
-        for micro in groups(own_share(self.accelerator, group), settings.batch_size):
+        for micro in in_groups(own_share(self.accelerator, group), settings.batch_size):
             with self.dropout_rng(micro):
                 part = self.loss(self.batches.build(micro)).sum() / len(group)
                 (part if scaler is None else scaler.scale(part)).backward()

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from anime_lora.diffusion.rng import epoch_order, groups, sample_bool, sample_noise, shuffled
+from anime_lora.diffusion.rng import epoch_order, sample_bool, sample_noise, shuffled
 
 IDS = [f"image {i}" for i in range(50)]
 
@@ -36,11 +36,6 @@ def test_one_more_image_leaves_the_others_in_order() -> None:
     """The order is by image, not by position."""
     with_one = [[*IDS, "new"][i] for i in epoch_order([*IDS, "new"], 1, 0)]
     assert [name for name in with_one if name != "new"] == [IDS[i] for i in epoch_order(IDS, 1, 0)]
-
-
-def test_last_group_is_what_is_left() -> None:
-    """Seven in groups of three: 3, 3, 1."""
-    assert [len(group) for group in groups(range(7), 3)] == [3, 3, 1]
 
 
 def test_timesteps_are_uniform() -> None:

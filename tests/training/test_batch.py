@@ -7,8 +7,13 @@ import pytest
 import torch
 
 from anime_lora.errors import DatasetError
-from anime_lora.training.batch import Example, read_images
+from anime_lora.training.batch import Example, in_groups, read_images
 from tests.support.tiny import write_dataset
+
+
+def test_the_last_group_is_what_is_left() -> None:
+    """Seven in groups of three: 3, 3, 1."""
+    assert in_groups(range(7), 3) == [[0, 1, 2], [3, 4, 5], [6]]
 
 
 def test_each_image_has_its_own_caption(make: Callable) -> None:
