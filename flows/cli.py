@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anime_lora.cli import examples
 from anime_lora.config import paths
 from anime_lora.files import write_json
 from flows.champion.preflight import preflight
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 UI = "make ui"
-
-
-def examples(*pairs: tuple[str, str]) -> str:
-    """An epilog of commands, each with what it does."""
-    return "\n".join(["**Examples**", "", *(f"- `{command}`: {meaning}" for command, meaning in pairs)])
 
 
 app = typer.Typer(

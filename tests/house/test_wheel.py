@@ -28,6 +28,7 @@ def third_party(package: str) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.split(".")[0])
+    names.discard("pydantic_core")  # a part of pydantic, which requires one exact version of it
     return names - {"anime_lora", "tasks", "flows", "pocket", "benchmarks"} - sys.stdlib_module_names
 
 

@@ -140,3 +140,4 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         yield f"http://127.0.0.1:{server.server_port}/secret-token", received
     finally:
         server.shutdown()
+        server.server_close()

@@ -45,6 +45,7 @@ def well(request: pytest.FixtureRequest) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/api"
     server.shutdown()
+    server.server_close()
 
 
 @pytest.mark.parametrize(("well", "there"), [(200, True), (401, True), (404, False), (503, False)], indirect=["well"])
