@@ -44,5 +44,5 @@ def evaluate(
     write_json(out / "metrics.json", {"style": 0.6 + record["quality"]})
     for name in ("claims", "report", "decision"):
         write_json(out / f"{name}.json", [])
-    for name in ("report.html", "grids/readme", "plots/readme"):
+    for name in ("report.html", "grids/nearest.png", "plots/strength.csv"):
         write_text(out / name, "none\n")
