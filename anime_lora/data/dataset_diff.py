@@ -50,7 +50,7 @@ class Change:
 
     def to_json(self) -> dict[str, str]:
         """A row of the report and of a run's table."""
-        return {"change": self.change, "picture": self.path, "before": self.before, "now": self.now}
+        return {"change": self.change, "image": self.path, "before": self.before, "now": self.now}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ START = 0.03
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
     """(n, h, w, 3) bytes to (n, 3, h, w) floats in -1..1."""
-    return (torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
+    return (torch.from_numpy(np.array(images, order="C")).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
         memory_format=torch.channels_last
     )
 

@@ -45,7 +45,7 @@ def test_drift_names_the_measure_that_shifted() -> None:
     assert drift["sharpness"] == drift["short_side"] == 0.0
     line = {
         "change": "drift of contrast",
-        "picture": "",
+        "image": "",
         "before": "",
         "now": f"PSI {drift['contrast']:.3f}, much shifted",
     }
