@@ -12,10 +12,10 @@ from PIL import Image
 
 from anime_lora.config.evaluate import Evaluate
 from anime_lora.config.paths import MANIFEST
+from anime_lora.data.manifest import DatasetImage, IngestedFile, read_manifest
 from anime_lora.errors import DatasetError, EvaluationError
 from anime_lora.evaluation.encoders import Encoder
 from anime_lora.evaluation.statistics import Floats, Resample
-from anime_lora.files import read_jsonl
 from anime_lora.images import read_rgb
 from anime_lora.sampling.results import read_generated
 from anime_lora.sampling.sources import read_sources
@@ -121,7 +121,7 @@ def load_image_sets(samples: Path, ingest: Path, dataset: Path, size: int, setti
     """The images of validate-sample, the dataset of organize, and the originals that ingest took; not yet encoded.
 
     Raises:
-        EvaluationError, DatasetError: some are not there.
+        AnimeLoraError: some are not there, or what lists them is damaged.
     """
     train, holdout = load_dataset(dataset)
     return ImageSets(
@@ -161,32 +161,40 @@ def load_dataset(folder: Path) -> tuple[ImageSet, ImageSet]:
     """Training and held-out images of organize: columns id, caption, cluster, path.
 
     Raises:
-        DatasetError: the dataset is not there.
+        DatasetError: metadata.jsonl is missing or damaged.
+        EvaluationError: an image is not there.
     """
-    try:
-        rows = read_jsonl(folder / "metadata.jsonl")
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{folder}/metadata.jsonl cannot be read: run `dvc repro organize` first") from error
-    table = pd.DataFrame(rows, columns=["id", "file", "text", "caption", "cluster", "split"])
-    table["path"] = [folder / file for file in table["file"]]
+    rows = read_manifest(folder, DatasetImage)
+    table = pd.DataFrame(
+        {
+            "id": [row.id for row in rows],
+            "caption": [row.caption for row in rows],
+            "cluster": [row.cluster for row in rows],
+            "split": [row.split for row in rows],
+            "path": [folder / row.file for row in rows],
+        }
+    )
     _check_files(table["path"])
-    parts = [table[table["split"] == split].reset_index(drop=True) for split in ("train", "holdout")]
-    return ImageSet(parts[0], {}), ImageSet(parts[1], {})
+    train, holdout = (table[table["split"] == split].reset_index(drop=True) for split in ("train", "holdout"))
+    return ImageSet(train, {}), ImageSet(holdout, {})
 
 
 def load_originals(folder: Path, ids: Iterable[str]) -> ImageSet:
-    """The files that ingest took, of the images with these ids.
+    """The files that ingest took, of the images with these ids: columns id, path.
 
     Raises:
-        DatasetError: ingest's manifest or a stored file is not there.
+        DatasetError: ingest's manifest is missing or damaged, or lacks one.
+        EvaluationError: a stored file is not there.
     """
-    try:
-        stored = {row["id"]: folder / row["store"] for row in read_jsonl(folder / MANIFEST) if row["store"]}
-        rows = [{"id": one, "path": stored[one]} for one in ids]
-    except (OSError, ValueError, KeyError) as error:
-        raise DatasetError(f"{folder / MANIFEST} lacks images of the dataset: run `dvc repro ingest` first") from error
-    _check_files(row["path"] for row in rows)
-    return ImageSet(pd.DataFrame(rows, columns=["id", "path"]), {})
+    stored = {row.id: folder / row.store for row in read_manifest(folder, IngestedFile) if row.store}
+    dataset_ids = list(ids)
+    lacking = [one for one in dataset_ids if one not in stored]
+    if lacking:
+        missing = f"{len(lacking)} images of the dataset, first {lacking[0]}"
+        raise DatasetError(f"{folder / MANIFEST} lacks {missing}: run `dvc repro ingest` first")
+    files = [stored[one] for one in dataset_ids]
+    _check_files(files)
+    return ImageSet(pd.DataFrame({"id": dataset_ids, "path": files}), {})
 
 
 def _check_files(files: Iterable[Path]) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from anime_lora.data.manifest import DatasetImage
 from anime_lora.errors import DatasetError, EvaluationError
 from anime_lora.evaluation.image_sets import ImageSet, ImageSets, encode, load_dataset, load_originals
 from anime_lora.files import write_jsonl
@@ -53,11 +55,13 @@ def test_an_encoder_sees_every_image_at_the_size_of_the_base(tmp_path: Path) -> 
 
 
 def test_a_dataset_is_split_as_organize_wrote_it(tmp_path: Path) -> None:
-    rows = [{"id": f"{n}", "file": f"{n}.png", "text": "", "caption": None, "cluster": n, "split": split}
-            for n, split in enumerate(("train", "holdout", "train"))]  # fmt: skip
-    write_jsonl(tmp_path / "metadata.jsonl", rows)
+    rows = [
+        DatasetImage(f"{n}.png", f"{n}.png", text="", caption=None, id=f"{n}", split=split, cluster="", pixel_sha256="")
+        for n, split in enumerate(("train", "holdout", "train"))
+    ]
+    write_jsonl(tmp_path / "metadata.jsonl", map(asdict, rows))
     for row in rows:
-        Image.new("RGB", (8, 8)).save(tmp_path / str(row["file"]))
+        Image.new("RGB", (8, 8)).save(tmp_path / row.file)
     train, holdout = load_dataset(tmp_path)
     assert (list(train.table["id"]), list(holdout.table["id"])) == (["0", "2"], ["1"])
     (tmp_path / "1.png").unlink()

@@ -203,7 +203,7 @@ def test_missing_images_or_dataset_are_one_clear_error_and_leave_nothing(world: 
     with pytest.raises(EvaluationError, match="listed but not there"):
         world.evaluate()
     (world.dataset / "metadata.jsonl").unlink()
-    with pytest.raises(DatasetError, match="dvc repro organize"):
+    with pytest.raises(DatasetError, match="organize"):
         world.evaluate()
     assert not world.out.exists()
 

@@ -11,6 +11,7 @@ from PIL import Image
 from anime_lora.config.evaluate import Evaluate
 from anime_lora.config.sample import ValidateSample
 from anime_lora.config.section import Base, Compute, Concept
+from anime_lora.data.manifest import DatasetImage, IngestedFile, ValidImage
 from anime_lora.evaluation import stage
 from anime_lora.files import link_or_copy, sha256_file, write_json, write_jsonl
 from anime_lora.sampling.results import (
@@ -174,21 +175,35 @@ class World:
 
     def teach(self, train: int = 30, holdout: int = 10) -> None:
         """What organize and train leave."""
-        rows, known = [], []
+        rows, ingested, valid = list[DatasetImage](), list[IngestedFile](), list[ValidImage]()
         (self.dataset / "images").mkdir(parents=True, exist_ok=True)
         for number in range(train + holdout):
             name, colour = f"{number:03d}.png", list(COLOURS)[number % 4]
             face(COLOURS[colour], person(f"real {number}"), 1).save(self.dataset / "images" / name)
             split = "train" if number < train else "holdout"
+            caption = f"girl, {colour}"
             rows.append(
-                {"id": name, "file": f"images/{name}", "text": "", "caption": f"girl, {colour}", "split": split}
-            )
+                DatasetImage(
+                    file_name=name, file=f"images/{name}", text="", caption=caption, id=name, split=split,
+                    cluster=name, pixel_sha256="",
+                )
+            )  # fmt: skip
             link_or_copy(self.dataset / "images" / name, self.ingest / "store" / name)
-            facts = {"path": name, "width": SIZE, "height": SIZE, "contrast": 30.0 + number, "sharpness": 50.0 + number}
-            known.append({"id": name, "caption": f"girl, {colour}", "store": f"store/{name}", **facts})
-        for folder in (self.ingest, self.validate):
-            write_jsonl(folder / "manifest.jsonl", known)
-        write_jsonl(self.dataset / "metadata.jsonl", rows)
+            ingested.append(
+                IngestedFile(
+                    source="faces", path=name, bytes=1, status="taken", reason=None, id=name, format="PNG",
+                    width=SIZE, height=SIZE, store=f"store/{name}", caption=caption, caption_from=None,
+                )
+            )  # fmt: skip
+            valid.append(
+                ValidImage(
+                    id=name, store=f"store/{name}", source="faces", path=name, width=SIZE, height=SIZE,
+                    caption=caption, phash="", cluster=name, sharpness=50.0 + number, contrast=30.0 + number,
+                )
+            )  # fmt: skip
+        write_jsonl(self.ingest / "manifest.jsonl", map(asdict, ingested))
+        write_jsonl(self.validate / "manifest.jsonl", map(asdict, valid))
+        write_jsonl(self.dataset / "metadata.jsonl", map(asdict, rows))
         record = {"epoch": 2, "params": {"rank": 4}, "dataset": {"train": train}, "base": {"model": "tiny"}}
         write_json(self.train / "record.json", record)
         (self.train / "plots").mkdir(exist_ok=True)
