@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from anime_lora.config import paths
 from anime_lora.data.dataset_diff import compare, read_version
-from anime_lora.files import read_jsonl
+from anime_lora.data.manifest import DatasetImage, IngestedFile, QuarantinedFile, SquareImage, read_manifest
 from tasks.artifacts import Cell, show_image, show_images, show_table
 from tasks.dvc_process import DVC, StageResult
 from tasks.process_group import command_environment
@@ -33,9 +33,11 @@ def ingest(timeout: float | None = None, mode: Mode = "auto") -> State[StageResu
 
 def show_sources() -> None:
     """Table `sources`: files taken and rejected, by source."""
-    counts = Counter((row["source"], row["status"]) for row in read_jsonl(paths.INGEST / paths.MANIFEST))
+    counts = Counter((file.source, file.status) for file in read_manifest(paths.INGEST, IngestedFile))
     sources = sorted({source for source, _ in counts})
-    rows = [{"source": one, **{status: counts[one, status] for status in ("taken", "rejected")}} for one in sources]
+    rows: list[dict[str, str | int]] = [
+        {"source": one, "taken": counts[one, "taken"], "rejected": counts[one, "rejected"]} for one in sources
+    ]
     show_table(rows, "sources", "Files of each source")
 
 
@@ -47,8 +49,8 @@ def validate(timeout: float | None = None, mode: Mode = "auto") -> State[StageRe
 
 def show_rejects_and_changes() -> None:
     """Table `rejects`: every file that is not used, with the reason; and `dataset-changes` where a version is known."""
-    quarantine = read_jsonl(paths.VALIDATE / "quarantine.jsonl")
-    rows = [{name: row.get(name) for name in REJECT_COLUMNS} for row in quarantine]
+    quarantine = read_manifest(paths.VALIDATE, QuarantinedFile)
+    rows = [{name: getattr(file, name) for name in REJECT_COLUMNS} for file in quarantine]
     show_table(rows, "rejects", f"{len(rows)} files are not used, and why")
     with tempfile.TemporaryDirectory() as folder:
         before = committed_manifest(Path(folder) / paths.MANIFEST)
@@ -77,9 +79,9 @@ def resize(timeout: float | None = None, mode: Mode = "auto") -> State[StageResu
 
 def show_training_images() -> None:
     """Image `training-images`: the first squares, as training reads them."""
-    rows = read_jsonl(paths.RESIZE / paths.MANIFEST)
-    files = [paths.RESIZE / row["file"] for row in rows[:TRAINING_IMAGES]]
-    show_images(files, "training-images", f"{len(files)} of {len(rows)} images as training sees them")
+    squares = read_manifest(paths.RESIZE, SquareImage)
+    files = [paths.RESIZE / square.file for square in squares[:TRAINING_IMAGES]]
+    show_images(files, "training-images", f"{len(files)} of {len(squares)} images as training sees them")
 
 
 @stage_task("organize")
@@ -90,10 +92,12 @@ def organize(timeout: float | None = None, mode: Mode = "auto") -> State[StageRe
 
 def show_splits() -> None:
     """Table `dataset`: images of each split, with a caption as training reads it."""
-    rows = read_jsonl(paths.ORGANIZE / "metadata.jsonl")
-    counts = Counter(row["split"] for row in rows)
-    first = {row["split"]: row["text"] for row in reversed(rows)}
-    table = [{"split": split, "images": counts[split], "for example": first[split]} for split in sorted(counts)]
+    images = read_manifest(paths.ORGANIZE, DatasetImage)
+    counts = Counter(image.split for image in images)
+    first = {image.split: image.text for image in reversed(images)}
+    table: list[dict[str, str | int]] = [
+        {"split": split, "images": counts[split], "for example": first[split]} for split in sorted(counts)
+    ]
     show_table(table, "dataset", "The dataset and its held-out part")
 
 

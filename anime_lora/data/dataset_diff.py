@@ -48,10 +48,6 @@ class Change:
     before: str
     now: str
 
-    def to_json(self) -> dict[str, str]:
-        """A row of the report and of a run's table."""
-        return {"change": self.change, "image": self.path, "before": self.before, "now": self.now}
-
 
 @dataclass(frozen=True)
 class DatasetChanges:
@@ -80,7 +76,10 @@ class DatasetChanges:
 
     def table(self) -> list[dict[str, str]]:
         """One row per image, then one per measure, for people."""
-        return [change.to_json() for change in (*self.images(), *self.measures())]
+        return [
+            {"change": one.change, "image": one.path, "before": one.before, "now": one.now}
+            for one in (*self.images(), *self.measures())
+        ]
 
     def images(self) -> list[Change]:
         """One row per image."""

@@ -1,22 +1,12 @@
-"""Which images are nearly the same: perceptual hashes, and clusters of those that lie close together."""
+"""Which images are nearly the same: clusters of perceptual hashes that lie close together."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from anime_lora.data.measures import SIDE
-from anime_lora.images import HASH_SIDE, perceptual_hash
-
 BLOCK = 2048
 """Hashes compared with all others at once: a block of 20,000 columns takes 330 MB for a moment."""
-
-
-def phash(values: NDArray[np.float64]) -> str:
-    """The perceptual hash of luma at `measures.SIDE` pixels, as 16 hex digits."""
-    factor = SIDE // HASH_SIDE
-    small = values.reshape(HASH_SIDE, factor, HASH_SIDE, factor).mean((1, 3))
-    return np.packbits(perceptual_hash(small)).tobytes().hex()
 
 
 def cluster_labels(hashes: list[str], bits: int) -> NDArray[np.int64]:

@@ -137,6 +137,6 @@ def read_manifest(folder: Path, row_type: type[AnyRow]) -> list[AnyRow]:
     try:
         return read_rows(path, row_type)
     except FileNotFoundError:
-        raise DatasetError(f"{path} not found: run `{command}` (or `dvc repro`) first") from None
+        raise DatasetError(f"{path} not found: run `{command}` (or `dvc repro {row_type.STAGE}`) first") from None
     except ValueError as error:
         raise DatasetError(f"{path} is damaged ({error}): delete it and run `{command}` again") from None

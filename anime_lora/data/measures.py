@@ -1,12 +1,43 @@
 """Numbers that say whether an image is usable, and how far the numbers of two sets of images lie apart."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anime_lora.images import HASH_SIDE, decode, luma, perceptual_hash, to_rgb
+
 SIDE = 128
 """Images are measured at this width and height, so that a limit means the same for each."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Numbers of one stored image."""
+
+    pixels: str
+    """Hex sha256 over its size and RGB bytes: equal for the same image in two formats."""
+    phash: str
+    contrast: float
+    sharpness: float
+    alpha: bool
+
+
+def measure(path: Path) -> Measures:
+    """Decode one stored image and measure it."""
+    image = decode(path.read_bytes())
+    pixels = to_rgb(image)
+    values = luma(pixels, SIDE)
+    return Measures(
+        pixels=sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest(),
+        phash=phash(values),
+        contrast=contrast(values),
+        sharpness=laplacian_variance(values),
+        alpha=image.has_transparency_data,
+    )
 
 
 def contrast(values: NDArray[np.float64]) -> float:
@@ -19,6 +50,13 @@ def laplacian_variance(values: NDArray[np.float64]) -> float:
     inner = values[1:-1, 1:-1]
     laplacian = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * inner
     return round(float(laplacian.var()), 3)
+
+
+def phash(values: NDArray[np.float64]) -> str:
+    """The perceptual hash of luma at `SIDE` pixels, as 16 hex digits."""
+    factor = SIDE // HASH_SIDE
+    small = values.reshape(HASH_SIDE, factor, HASH_SIDE, factor).mean((1, 3))
+    return np.packbits(perceptual_hash(small)).tobytes().hex()
 
 
 def psi(before: NDArray[np.float64], now: NDArray[np.float64], bins: int = 10) -> float:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from anime_lora.config.sample import ValidateSample
 from anime_lora.config.section import Concept
 from anime_lora.errors import SamplingError
-from anime_lora.files import read_jsonl, write_json, write_jsonl
+from anime_lora.files import read_rows, write_json, write_jsonl
 from anime_lora.sampling.suite import ModelIdentity, Shot
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ def read_generated(folder: Path) -> list[GeneratedImage]:
     Raises:
         SamplingError: images.jsonl is missing or damaged.
     """
-    return _read(folder / "images.jsonl", lambda file: [GeneratedImage(**row) for row in read_jsonl(file)])
+    return _read(folder / "images.jsonl", lambda file: read_rows(file, GeneratedImage))
 
 
 def write_adapter_checks(folder: Path, checks: AdapterChecks) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from anime_lora.errors import BadImageError, SamplingError
-from anime_lora.files import read_jsonl, write_jsonl
+from anime_lora.files import read_jsonl, read_rows, write_jsonl
 from anime_lora.images import crop_square, read_rgb
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
@@ -125,6 +125,6 @@ def read_sources(folder: Path) -> list[SourceImage]:
     """
     file = folder / "sources.jsonl"
     try:
-        return [SourceImage(**row) for row in read_jsonl(file)] if file.is_file() else []
-    except (OSError, ValueError, TypeError) as error:
+        return read_rows(file, SourceImage) if file.is_file() else []
+    except (OSError, ValueError) as error:
         raise SamplingError(f"{file} cannot be read: run `dvc repro validate-sample` first") from error

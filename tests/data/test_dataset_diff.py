@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from anime_lora.data.dataset_diff import Recaptioned, VersionImage, compare, read_version
+from anime_lora.data.dataset_diff import Change, Recaptioned, VersionImage, compare, read_version
 from anime_lora.errors import DatasetError
 from anime_lora.files import read_jsonl, write_jsonl
 from tests.data.conftest import ROOT, Project, image
@@ -28,7 +28,11 @@ def test_each_kind_of_change_is_told_apart() -> None:
     assert changes.recaptioned == [Recaptioned(row(1, caption="boy"), "girl")]
     assert (changes.before, changes.now, changes.unchanged, changes.is_empty) == (4, 4, 2, False)
     assert changes.summary() == "1 added, 1 removed, 1 captioned anew, 2 kept"
-    assert [one["change"] for one in changes.table()[:3]] == ["added", "removed", "captioned anew"]
+    assert changes.images() == [
+        Change("added", "9.png", "", "girl"),
+        Change("removed", "3.png", "girl", ""),
+        Change("captioned anew", "1.png", "girl", "boy"),
+    ]
 
 
 def test_the_same_version_has_no_change_and_no_drift() -> None:
@@ -43,13 +47,14 @@ def test_drift_names_the_measure_that_shifted() -> None:
     drift = compare(before, now).drift
     assert drift["contrast"] > 0.25
     assert drift["sharpness"] == drift["short_side"] == 0.0
-    line = {
+    shifted = Change("drift of contrast", "", "", f"PSI {drift['contrast']:.3f}, much shifted")
+    assert compare(before, now).measures()[0] == shifted
+    assert compare(before, now).table()[0] == {
         "change": "drift of contrast",
         "image": "",
         "before": "",
-        "now": f"PSI {drift['contrast']:.3f}, much shifted",
+        "now": shifted.now,
     }
-    assert compare(before, now).table()[0] == line
     assert compare([], now).drift == {}
 
 

@@ -2,10 +2,7 @@
 
 import numpy as np
 
-from anime_lora.data.duplicates import cluster_labels, cluster_names, phash
-from anime_lora.data.measures import SIDE
-from anime_lora.images import luma
-from tests.data.conftest import image
+from anime_lora.data.duplicates import cluster_labels, cluster_names
 
 
 def test_clusters_join_by_chains_and_hold_to_the_limit() -> None:
@@ -27,14 +24,3 @@ def test_clusters_across_blocks_are_those_of_all_pairs() -> None:
 
 def test_a_cluster_is_named_after_its_smallest_id() -> None:
     assert cluster_names(["b", "a", "c"], ["0" * 16, "0" * 15 + "1", "f" * 16], 1) == ["a", "a", "c"]
-
-
-def test_a_hash_of_another_brightness_is_near_and_of_another_image_far() -> None:
-    def bits(one: str, other: str) -> int:
-        return (int(one, 16) ^ int(other, 16)).bit_count()
-
-    first, darker, other = (
-        phash(luma(one, SIDE)) for one in (image(0), image(0).point(lambda value: value * 0.9), image(1))
-    )
-    assert bits(first, darker) <= 4
-    assert bits(first, other) > 16

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from anime_lora.data.measures import SIDE, contrast, dataset_drift, laplacian_variance, psi
+from anime_lora.data.measures import SIDE, contrast, dataset_drift, laplacian_variance, phash, psi
+from anime_lora.images import luma
+from tests.data.conftest import image
 
 
 def test_contrast_is_zero_for_a_blank_image_and_greatest_for_black_and_white() -> None:
@@ -35,3 +37,14 @@ def test_psi_is_the_sum_over_the_deciles_of_the_first_sample() -> None:
 
 def test_drift_is_measured_where_both_versions_have_values() -> None:
     assert dataset_drift({"a": [1.0, 2.0], "b": []}, {"a": [1.0, 2.0], "b": [1.0], "c": [1.0]}) == {"a": 0.0}
+
+
+def test_a_hash_of_another_brightness_is_near_and_of_another_image_far() -> None:
+    def bits(one: str, other: str) -> int:
+        return (int(one, 16) ^ int(other, 16)).bit_count()
+
+    first, darker, other = (
+        phash(luma(one, SIDE)) for one in (image(0), image(0).point(lambda value: value * 0.9), image(1))
+    )
+    assert bits(first, darker) <= 4
+    assert bits(first, other) > 16
