@@ -1,5 +1,8 @@
 """The device: picked by name, checked before anything is loaded, and made reproducible on a CPU."""
 
+from pathlib import Path
+
+import psutil
 import pytest
 import torch
 
@@ -77,3 +80,21 @@ def test_a_process_of_several_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not machine.is_launched()
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert machine.is_launched()
+
+
+def test_memory_is_the_machines_or_less_where_a_container_has_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit file that says `max`, or none at all, is no limit."""
+    physical = psutil.virtual_memory().total
+    monkeypatch.setattr(machine, "CGROUP", tmp_path / "memory.max")
+    assert machine.memory_total(torch.device("cpu")) == physical
+    for text, total in (("max\n", physical), (f"{2**20}\n", 2**20), (f"{2 * physical}\n", physical)):
+        machine.CGROUP.write_text(text)
+        assert machine.memory_total(torch.device("cpu")) == total
+
+
+def test_memory_that_was_needed_is_less_than_there_is() -> None:
+    """In bytes: a process that has loaded torch needs more than 50 MiB."""
+    needed = machine.memory_peak(torch.device("cpu"))
+    assert 50 * 2**20 < needed < psutil.virtual_memory().total
