@@ -209,8 +209,9 @@ def _output_lines(
 
 
 def _read_lines(stream: IO[bytes], lines: "queue.Queue[str | None]") -> None:
-    for raw in stream:
-        line = raw.decode(errors="replace").rstrip().rsplit("\r", 1)[-1]  # of a progress bar, its last state
-        if line:
-            lines.put(line)
+    with stream:
+        for raw in stream:
+            line = raw.decode(errors="replace").rstrip().rsplit("\r", 1)[-1]  # of a progress bar, its last state
+            if line:
+                lines.put(line)
     lines.put(None)

@@ -96,6 +96,7 @@ def test_what_a_killed_run_left_at_work_is_ended(tmp_path: Path, killed: bool) -
     process = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
     child = int(process.stdout.readline())
+    process.stdout.close()
     write_json(tmp_path / "at-work.json", {"leader": process.pid, "since": psutil.Process(process.pid).create_time()})
     if killed:
         process.kill()
