@@ -161,6 +161,7 @@ class BatchBuilder:
 
     def samples(self, examples: Sequence[Example]) -> list[Sample]:
         """The rows of a batch of `examples`; a class image beside two of them gets noise of its own at each."""
+        # the image beside it is part of a class image's key: in one epoch it may be dealt to several
         own = [Sample(each.epoch, each.image, each.image.id, 1.0) for each in examples]
         return own + [
             Sample(each.epoch, each.prior, f"{each.prior.id}/{each.image.id}", self.settings.prior_weight)
@@ -192,5 +193,6 @@ class BatchBuilder:
         alpha_bar = self.alphas_cumprod[timesteps]
         target = losses.target(latents, noise, alpha_bar, self.prediction_type)
         tensors = (losses.noised(latents, noise, alpha_bar), timesteps, target, weights)
+        # everything above is computed on the CPU, so that every device trains on the same numbers
         noisy, steps, target, weights = (tensor.to(self.device, non_blocking=True) for tensor in tensors)
         return Batch(noisy, steps, captions, target, weights)

@@ -174,8 +174,8 @@ class Checkpoints:
                 files = {name: _synced(beside / name) for name in (PROGRESS, TENSORS)}
                 manifest = {"step": state.step, "fingerprint": self.fingerprint, "files": files}
                 (beside / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-                _synced(beside / MANIFEST)
-                _sync_folder(beside)
+                _synced(beside / MANIFEST)  # written last: its hashes hold for files that are on the disk
+                _sync_folder(beside)  # the names too must be on the disk before the rename says that all is there
                 if final.exists():
                     shutil.rmtree(aside, ignore_errors=True)
                     final.rename(aside)

@@ -259,6 +259,7 @@ def step_seconds(trainer: Trainer, processes: int) -> float:
     Raises:
         TrainingError: a loss or gradient was not finite.
     """
+    # one process's share; the first step is slower, since it allocates and picks kernels
     groups = [group[::processes] for group in trainer.epoch_groups(0)[:2]]
     times: list[float] = []
     trainer.train_mode()

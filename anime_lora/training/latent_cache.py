@@ -101,6 +101,7 @@ class LatentCache:
         try:
             tensors = load_file(path)
             posterior = Posterior(tensors["mean"], tensors["logvar"])
+            # a value that changed on the disk may still be finite: only the hash tells
             if read_header(path).metadata["sha256"] != hash_tensors(tensors):
                 raise ValueError("not what was written")
         except Exception:  # safetensors raises its own, KeyError or OSError: whichever, the cure is the same

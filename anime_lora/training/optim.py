@@ -22,6 +22,7 @@ def build_optimizer(
     groups = _groups(unet, settings.learning_rate, decay)
     groups += _groups(text_encoder, settings.text_encoder_learning_rate, decay)
     if settings.optimizer == "adamw":
+        # one kernel for all weights; torch has it for CPU and CUDA
         fused = all(p.device.type != "mps" for p in unet.values())
         return torch.optim.AdamW(groups, weight_decay=decay, fused=fused)
     return {"adafactor": _adafactor, "prodigy": _prodigy, "adamw8bit": _adamw8bit}[settings.optimizer](groups, decay)
@@ -58,6 +59,7 @@ def _prodigy(groups: list[dict[str, Any]], decay: float) -> torch.optim.Optimize
 
     if any(group["lr"] < 0.1 for group in groups):
         raise TrainingError("train.optimizer prodigy finds its own rate: set train.learning_rate to 1.0 (0.1 to 1)")
+    # both as https://github.com/konstmish/prodigy recommends: for warm-up, and for diffusion models
     prodigy: torch.optim.Optimizer = Prodigy(
         groups, lr=1.0, weight_decay=decay, safeguard_warmup=True, use_bias_correction=True
     )

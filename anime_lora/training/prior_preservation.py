@@ -28,6 +28,7 @@ def class_images(sampler: Sampler, folder: Path, most: int | None = None) -> lis
         return []
     sampling = (settings.validation_steps, settings.validation_guidance, sampler.resolution)
     key = seed_from("prior folder", settings.prior_prompt, *sampling, sampler.prediction_type, settings.precision)
+    # other steps, size or precision give other images: each has a folder of its own
     files = [folder / f"{key:016x}" / f"{i:05d}.png" for i in range(settings.prior_images)]
     usable = {i: file for i, file in enumerate(files) if most is None or i < most or file.is_file()}
     if accelerator.is_main_process:

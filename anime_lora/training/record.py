@@ -95,6 +95,7 @@ def run_inputs(
 
 
 def _fingerprint(**parts: Any) -> str:
+    # the version goes up when the same settings begin to give another adapter
     text = json.dumps({"version": 2, **parts}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

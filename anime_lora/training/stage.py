@@ -59,7 +59,7 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     inputs = run_inputs(settings, concept, base, base_path, images)
     with machine.deterministic(device), processes.errors_for_launcher(), processes.stop_on_signals() as stop:
         accelerator = machine.new_accelerator(settings, device)
-        if accelerator.is_main_process:
+        if accelerator.is_main_process:  # files and messages are the first process's
             _clear_finished(work_folder(cache, inputs))
             for warning in sanity_checks.training_warnings(settings, concept, images):
                 print(f"warning: {warning}", flush=True)

@@ -61,7 +61,7 @@ class TextEmbeddings:
         if embedding is None:
             with torch.no_grad():
                 embedding = self._encode([text])[0]
-            if len(self._memory) < IN_MEMORY:
+            if len(self._memory) < IN_MEMORY:  # past it nothing is dropped: the first captions come again each epoch
                 self._memory[text] = embedding
         return embedding
 

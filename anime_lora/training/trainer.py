@@ -106,6 +106,7 @@ class Trainer:
         self.batches = BatchBuilder(settings, latents.get, pipe, accelerator.device)
         trained = [lora.trainables(module) for module in (pipe.unet, pipe.text_encoder)]
         self.optimizer = optim.build_optimizer(settings, *trained)
+        # the order of the optimizer's groups: the norm that clips is a sum, and its last digits depend on the order
         self.parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         weights = [parameter for named in trained for parameter in named.values()]
         self.ema = optim.EMA(weights, settings.ema_decay) if settings.ema_decay else None
@@ -148,6 +149,7 @@ class Trainer:
                         result = self.step(group)
                         progress.update(1, epoch=result.epoch, loss=result.loss, lr=result.lr)
                         self.stop.check()
+                        # the epoch's last group is saved below, after validation
                         if state.step % settings.checkpoint_every == 0 and state.group < len(epoch_groups):
                             self.save_checkpoint()
                     self.validate()
@@ -173,6 +175,7 @@ class Trainer:
         loss = torch.zeros((), device=self.accelerator.device)
         for micro in in_groups(own_share(self.accelerator, group), settings.batch_size):
             with self.dropout_rng(micro):
+                # divided by the images in the whole group: a short last micro-batch counts less
                 part = self.loss(self.batches.build(micro)).sum() / len(group)
                 (part if scaler is None else scaler.scale(part)).backward()
             loss += part.detach()
@@ -251,6 +254,7 @@ class Trainer:
             if main:
                 write_bytes(adapter_file(self.folder, epoch), serialize(self.adapter(), {}))
         self.accelerator.wait_for_everyone()
+        # counted only now: a stop or a kill before this line repeats the whole validation
         state.end_epoch(result)
         state.files |= self.checkpoints.epoch_files(epoch) if main else {}
         state.stopped_early = out_of_patience(state.epochs, self.settings.patience)

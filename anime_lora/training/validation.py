@@ -118,6 +118,7 @@ class Sampler:
             both = scheduler.scale_model_input(torch.cat([x, x]), t).to(dtype)
             with autocast(self.accelerator, settings):
                 plain, prompted = unet(both, t, conditioning, return_dict=False)[0].float().chunk(2)
+            # Ho & Salimans 2022, eq. 6, with 1 + w as the scale
             guided = plain + settings.validation_guidance * (prompted - plain)
             x = scheduler.step(guided, t, x, return_dict=False)[0]
         latent: Tensor = x[0].float().cpu() / float(self.pipe.vae.config.scaling_factor)
@@ -143,7 +144,7 @@ class Sampler:
 
 def held_out_batch(batches: BatchBuilder, image: TrainingImage) -> Batch:
     """One image's latent mean at every stratum, each with noise that follows from (image, timestep); all weights 1."""
-    mean = batches.posterior(image, False).mean
+    mean = batches.posterior(image, False).mean  # not a sample: it would be noise in the comparison of epochs
     count = len(batches.alphas_cumprod)
     timesteps = ((torch.arange(STRATA) + 0.5) * count / STRATA).long()
     noise = torch.stack([torch.randn(mean.shape, generator=generator("held out", image.id, int(t))) for t in timesteps])
@@ -262,7 +263,7 @@ class Validator:
         """
         if len(self.images) < 2:
             return None
-        distances = torch.zeros(self.settings.validation_images)
+        distances = torch.zeros(self.settings.validation_images)  # what the other processes add to the sum
         if latents:
             style = [self.batches.posterior(image, False).mean for image in self.images]
             distances = torch.tensor(style_distances(latents, style))
