@@ -2,12 +2,14 @@
 
 Every room opens images here. So one file is the same image to every stage, and a damaged one is a `BadImageError`
 instead of whatever its decoder raises. Beside it lies what several rooms need of an image: the square, luma, the
-perceptual hash, and PNG bytes with text in them.
+perceptual hash, and PNG bytes with the text that web UIs read.
 """
 
 import io
+import json
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -125,3 +127,35 @@ def png_bytes(image: Image.Image, parameters: str | None = None, *, compress_lev
     stream = io.BytesIO()
     image.save(stream, "PNG", pnginfo=info, compress_level=compress_level)
     return stream.getvalue()
+
+
+def a1111_parameters(
+    prompt: str,
+    settings: Mapping[str, str | float],
+    *,
+    negative_prompt: str = "",
+    loras: Mapping[str, float] | None = None,
+) -> str:
+    """A1111's `parameters` text, from which a web UI sets up the same image.
+
+    Args:
+        prompt: as the text encoder reads it; brackets are escaped, since a web UI reads them as weights.
+        settings: names and values as A1111 writes them, in its order (`Steps`, `Sampler`, `CFG scale`, ...).
+        negative_prompt: likewise; left out when empty.
+        loras: weight by the name of the LoRA's file, without its suffix.
+    """
+    tags = "".join(f" <lora:{name}:{weight:g}>" for name, weight in (loras or {}).items())
+    lines = [_escape_prompt(prompt) + tags]
+    if negative_prompt:
+        lines.append(f"Negative prompt: {_escape_prompt(negative_prompt)}")
+    return "\n".join([*lines, ", ".join(f"{name}: {_quote_value(str(value))}" for name, value in settings.items())])
+
+
+def _escape_prompt(prompt: str) -> str:
+    r"""`prompt` with a backslash before each of `( ) [ ] \`: letters to the text encoder, weights to a web UI."""
+    return re.sub(r"([\\()\[\]])", r"\\\1", prompt)
+
+
+def _quote_value(value: str) -> str:
+    """A value in which a comma or colon does not end it: as a JSON string, which is how A1111 writes and reads it."""
+    return json.dumps(value, ensure_ascii=False) if re.search(r"[,:\n]", value) else value

@@ -10,6 +10,7 @@ from PIL import Image, ImageFilter
 from anime_lora.errors import BadImageError
 from anime_lora.images import (
     HASH_SIDE,
+    a1111_parameters,
     crop_square,
     decode,
     luma,
@@ -139,3 +140,14 @@ def test_no_other_module_opens_image_files() -> None:
         if "Image.open(" in file.read_text(encoding="utf-8")
     ]
     assert opening == ["anime_lora/images.py"]
+
+
+def test_parameters_name_prompt_loras_and_settings_as_a_web_ui_reads_them() -> None:
+    """Brackets of the prompt are escaped, those of a LoRA's tag are not; a value with a comma is one JSON string."""
+    settings: dict[str, str | float] = {"Steps": 20, "Model": "soft, anime"}
+    text = a1111_parameters("saber (fate)", settings, negative_prompt="[blurry]", loras={"t_c": 0.8})
+    assert text.split("\n") == [
+        r"saber \(fate\) <lora:t_c:0.8>",
+        r"Negative prompt: \[blurry\]",
+        'Steps: 20, Model: "soft, anime"',
+    ]

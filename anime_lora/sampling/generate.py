@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -13,7 +12,7 @@ import torch
 from PIL import Image
 
 from anime_lora.files import sha256_file, write_bytes
-from anime_lora.images import png_bytes
+from anime_lora.images import a1111_parameters, png_bytes
 from anime_lora.sampling.controlnet import canny_edges
 from anime_lora.sampling.pipelines import Pipelines
 from anime_lora.sampling.sources import read_source
@@ -121,11 +120,7 @@ def noise_generator(seed: int) -> torch.Generator:
 
 def parameters(shot: Shot, pipelines: Pipelines) -> str:
     """A1111's `parameters` text, from which a web UI sets up the same image."""
-    loras = "".join(f" <lora:{pipelines.loras[name].label}:{weight:g}>" for name, weight in shot.lora_weights.items())
-    lines = [_escape_prompt(shot.prompt) + loras]
-    if shot.negative_prompt:
-        lines.append(f"Negative prompt: {_escape_prompt(shot.negative_prompt)}")
-    settings = {
+    settings: dict[str, str | float] = {
         "Steps": shot.steps,
         "Sampler": pipelines.sampler,
         "CFG scale": f"{shot.guidance:g}",
@@ -137,14 +132,5 @@ def parameters(shot: Shot, pipelines: Pipelines) -> str:
     }
     if shot.strength is not None:
         settings["Denoising strength"] = f"{shot.strength:g}"
-    return "\n".join([*lines, ", ".join(f"{name}: {_quote_value(str(value))}" for name, value in settings.items())])
-
-
-def _escape_prompt(prompt: str) -> str:
-    r"""`prompt` with a backslash before each of `( ) [ ] \`: letters to the text encoder, weights to a web UI."""
-    return re.sub(r"([\\()\[\]])", r"\\\1", prompt)
-
-
-def _quote_value(value: str) -> str:
-    """A value in which a comma or colon does not end it: as a JSON string, which is how A1111 writes and reads it."""
-    return json.dumps(value, ensure_ascii=False) if re.search(r"[,:\n]", value) else value
+    loras = {pipelines.loras[name].label: weight for name, weight in shot.lora_weights.items()}
+    return a1111_parameters(shot.prompt, settings, negative_prompt=shot.negative_prompt, loras=loras)

@@ -4,7 +4,7 @@ No second model takes part in the style distance, so the epoch is not chosen by 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from anime_lora.diffusion.device import autocast
 from anime_lora.diffusion.rng import generator
 from anime_lora.errors import TrainingError
 from anime_lora.files import write_bytes
-from anime_lora.images import png_bytes
+from anime_lora.images import a1111_parameters, png_bytes
 from anime_lora.training.batch import Batch, BatchBuilder, TrainingImage, of_split, prediction_type
 from anime_lora.training.processes import Stop, own_share, summed
 from anime_lora.training.text_embeddings import TextEmbeddings
@@ -132,14 +132,17 @@ class Sampler:
         values = ((image / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         return Image.fromarray(values)
 
-    def parameters(self, prompt: str, seed: int) -> str:
-        """Prompt and settings as A1111 writes them into its PNGs."""
-        settings = self.settings
-        return (
-            f"{prompt}\nSteps: {settings.validation_steps}, Sampler: DPM++ 2M, "
-            f"CFG scale: {settings.validation_guidance}, Seed: {seed}, "
-            f"Size: {self.resolution}x{self.resolution}, RNG: CPU"
-        )
+    def parameters(self, prompt: str, seed: int, loras: Mapping[str, float] | None = None) -> str:
+        """Prompt, LoRAs and settings as A1111 writes them into its PNGs."""
+        settings: dict[str, str | float] = {
+            "Steps": self.settings.validation_steps,
+            "Sampler": "DPM++ 2M",
+            "CFG scale": self.settings.validation_guidance,
+            "Seed": seed,
+            "Size": f"{self.resolution}x{self.resolution}",
+            "RNG": "CPU",  # web UIs sample the noise on the GPU otherwise: another image
+        }
+        return a1111_parameters(prompt, settings, loras=loras)
 
 
 def held_out_batch(batches: BatchBuilder, image: TrainingImage) -> Batch:
@@ -252,8 +255,8 @@ class Validator:
         strip = Image.new("RGB", (width * len(images), height))
         for place, image in enumerate(images):
             strip.paste(image, (place * width, 0))
-        prompt += f" <lora:{self.name}:1>" if epoch else ""
-        write_bytes(strip_file(self.folder, epoch), png_bytes(strip, self.sampler.parameters(prompt, first)))
+        parameters = self.sampler.parameters(prompt, first, {self.name: 1.0} if epoch else None)
+        write_bytes(strip_file(self.folder, epoch), png_bytes(strip, parameters))
         return latents
 
     def _style_distance(self, latents: list[Tensor]) -> float | None:
