@@ -34,7 +34,16 @@ class SourceError(AnimeLoraError):
 
 
 class BadImageError(AnimeLoraError):
-    """An image file is damaged, too large, or in no format that is opened."""
+    """An image file is damaged, too large, or in no format that is opened.
+
+    Args:
+        reason: the message, for people.
+        code: the same in a word, for counting: `damaged`, `no_image`, `too_large`, `bomb`, `memory` or `unreadable`.
+    """
+
+    def __init__(self, reason: str, code: str = "damaged") -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class DatasetError(AnimeLoraError):

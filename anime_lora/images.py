@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from scipy.fft import dctn
 
@@ -23,50 +23,85 @@ from anime_lora.errors import BadImageError
 
 FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp"}
 """Formats that are opened, by Pillow's name, and the suffix a file of each is stored with."""
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by its EXIF orientation; all other values are upright already."""
 WHITE = (255, 255, 255)
 HASH_SIDE = 32
 """Width and height of the luma that `perceptual_hash` takes."""
 
 
 def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
-    """The decoded image, as stored: no rotation, no colour conversion.
+    """The decoded image, as stored: no rotation, no colour conversion. Of several frames it is the first.
 
     Raises:
         BadImageError: not an image, a format not allowed, too many pixels, or damaged; the message is the reason.
     """
-    with _decoder_errors():
+    with image_errors():
         image = Image.open(io.BytesIO(content), formats=list(FORMATS))
         if max_pixels is not None and image.width * image.height > max_pixels:
-            raise BadImageError(f"{image.width}x{image.height} pixels, more than ingest.max_pixels = {max_pixels}")
+            raise BadImageError(
+                f"{image.width}x{image.height} pixels, more than ingest.max_pixels = {max_pixels}", "too_large"
+            )
         image.load()
+        if image.format == "MPO":  # a JPEG with more frames behind it, as phones write; Pillow's JPEG plugin opens it
+            image.format = "JPEG"
     return image
 
 
 @contextmanager
-def _decoder_errors() -> Iterator[None]:
-    """Whatever Pillow and its decoders raise, as a `BadImageError`; their warnings are errors or nothing."""
+def image_errors() -> Iterator[None]:
+    """Whatever is raised while one image is worked on, as a `BadImageError` with its code.
+
+    Pillow and its decoders raise nearly every exception there is on damaged files (struct.error, KeyError,
+    ZeroDivisionError, ...), so all of `Exception` is caught; their warnings are errors or nothing.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
             yield
+    except BadImageError:
+        raise
     except UnidentifiedImageError as error:
-        raise BadImageError(f"not an image in a known format ({', '.join(FORMATS)})") from error
+        raise BadImageError(f"not an image in a known format ({', '.join(FORMATS)})", "no_image") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise BadImageError("a decompression bomb: far more pixels than bytes") from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError) as error:
-        raise BadImageError(f"damaged: {error}") from error
+        raise BadImageError("a decompression bomb: far more pixels than bytes", "bomb") from error
+    except MemoryError as error:
+        raise BadImageError("there is not enough memory to open it: set compute.workers lower", "memory") from error
+    except Exception as error:
+        raise BadImageError(f"damaged: {error or type(error).__name__}") from error
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Image.Image:
-    """8-bit RGB, upright: EXIF rotation applied, alpha flattened onto `background`, 16-bit grey scaled to 8."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith(("I", "F")):
-        upright = upright.convert("F").point(lambda value: value / 257).convert("L")
-    if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", layer.size, (*background, 255)), layer)
-    return upright.convert("RGB")
+    """8-bit RGB, upright: EXIF rotation applied, alpha flattened onto `background`, 16-bit grey scaled to 8.
+
+    Raises:
+        BadImageError: it cannot be converted.
+    """
+    with image_errors():
+        upright = image.transpose(UPRIGHT[turned]) if (turned := orientation(image)) in UPRIGHT else image
+        if upright.mode.startswith(("I", "F")):
+            upright = upright.convert("F").point(lambda value: value / 257).convert("L")
+        if upright.has_transparency_data:
+            layer = upright.convert("RGBA")
+            upright = Image.alpha_composite(Image.new("RGBA", layer.size, (*background, 255)), layer)
+        return upright.convert("RGB")
+
+
+def orientation(image: Image.Image) -> int:
+    """The orientation that EXIF or XMP states, 1 (upright) where there is none or it cannot be read."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # struct.error, SyntaxError, UnicodeDecodeError and more: the pixels are sound all the same
+        return 1
 
 
 def read_rgb(file: Path, background: tuple[int, int, int] = WHITE) -> Image.Image:
@@ -78,9 +113,9 @@ def read_rgb(file: Path, background: tuple[int, int, int] = WHITE) -> Image.Imag
     try:
         return to_rgb(decode(file.read_bytes()), background)
     except OSError as error:
-        raise BadImageError(f"{file} cannot be read: {error.strerror}") from error
+        raise BadImageError(f"{file} cannot be read: {error.strerror}", "unreadable") from error
     except BadImageError as error:
-        raise BadImageError(f"{file} cannot be read as an image: {error}") from error
+        raise BadImageError(f"{file} cannot be read as an image: {error}", error.code) from error
 
 
 def read_size(file: Path) -> tuple[int, int]:
@@ -89,7 +124,7 @@ def read_size(file: Path) -> tuple[int, int]:
     Raises:
         BadImageError: it cannot be read, or is no image.
     """
-    with _decoder_errors(), Image.open(file, formats=list(FORMATS)) as image:
+    with image_errors(), Image.open(file, formats=list(FORMATS)) as image:
         return image.size
 
 

@@ -1,11 +1,14 @@
 """One file is one image to every room, and what is no image is a `BadImageError` with its reason."""
 
 import io
+import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 
 from anime_lora.errors import BadImageError
 from anime_lora.images import (
@@ -46,6 +49,70 @@ def test_a_rotated_photo_stands_upright(tmp_path: Path) -> None:
     assert upright.size == (20, 40)
     assert [upright.getpixel((10, y)) for y in (5, 35)] == [RED, BLUE]
     assert read_size(tmp_path / "x.png") == (40, 20)
+
+
+def test_a_phone_s_two_frame_jpeg_is_a_jpeg() -> None:
+    """Phones add a second frame (a depth map or a preview); the first is the photo."""
+    first, second = (noise(seed).resize((32, 32)) for seed in (0, 1))
+    opened = decode(saved(first, "MPO", save_all=True, append_images=[second]))
+    assert opened.format == "JPEG"
+    assert np.abs(np.asarray(to_rgb(opened), float) - np.asarray(first, float)).mean() < 40
+
+
+@pytest.mark.parametrize(
+    ("kind", "exif"),
+    [(kind, exif) for kind in ("PNG", "JPEG", "WEBP") for exif in (b"garbage", b"Exif\0\0II*\0\xff\xff\xff\xff")],
+)
+def test_exif_that_cannot_be_read_costs_the_rotation_only(kind: str, exif: bytes) -> None:
+    opened = decode(saved(noise(), kind, exif=exif))
+    assert to_rgb(opened).tobytes() == decode(saved(noise(), kind)).convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize(("kind", "xmp"), [("PNG", "XML:com.adobe.xmp"), ("JPEG", "xmp"), ("WEBP", "xmp")])
+@pytest.mark.parametrize("value", [b'tiff:Orientation="', b'<\xff tiff:Orientation="9"', 7, ["tiff:Orientation"]])
+def test_xmp_that_cannot_be_read_costs_the_rotation_only(kind: str, xmp: str, value: object) -> None:
+    opened = decode(saved(noise(), kind))
+    plain = to_rgb(opened).tobytes()
+    opened.info[xmp] = value
+    assert to_rgb(opened).tobytes() == plain
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_as_pillow_has_it(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    opened = decode(saved(noise().crop((0, 0, 40, 64)), exif=exif))
+    upright = ImageOps.exif_transpose(opened).convert("RGB")
+    assert (to_rgb(opened).size, to_rgb(opened).tobytes()) == (upright.size, upright.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(MemoryError(), "memory"), (struct.error("short"), "damaged"), (KeyError("MPO"), "damaged"),
+     (ZeroDivisionError(), "damaged"), (Image.DecompressionBombError(), "bomb")],
+)  # fmt: skip
+@pytest.mark.parametrize("call", ["load", "convert", "transpose"])
+def test_whatever_pillow_raises_is_one_error_with_a_code(
+    error: Exception, code: str, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding, colour conversion and rotation alike."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = saved(noise(), exif=exif)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(PngImageFile if call == "load" else Image.Image, call, fail)
+    with pytest.raises(BadImageError) as caught:
+        to_rgb(decode(content))
+    assert caught.value.code == code
+    assert str(caught.value)
+
+
+def test_an_error_keeps_its_code_on_the_way_out_of_a_worker() -> None:
+    again = pickle.loads(pickle.dumps(BadImageError("no room", "memory")))
+    assert (str(again), again.code) == ("no room", "memory")
 
 
 def test_transparent_pixels_show_the_background() -> None:

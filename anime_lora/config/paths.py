@@ -29,7 +29,7 @@ ID = "[0-9a-f]" * 64
 WRITES = {
     INGEST: (MANIFEST, f"store/??/{ID}.*"),
     VALIDATE: (MANIFEST, "quarantine.jsonl", "summary.json"),
-    RESIZE: (MANIFEST, f"images/{ID}.png"),
+    RESIZE: (MANIFEST, "quarantine.jsonl", f"images/{ID}.png"),
     ORGANIZE: ("metadata.jsonl", "*/metadata.jsonl", f"*/{ID}.png", f"*/{ID}.txt"),
     TRAIN: (
         *("README.md", "record.json", "pytorch_lora_weights.safetensors", "last/pytorch_lora_weights.safetensors"),

@@ -9,7 +9,7 @@ from anime_lora.config import paths
 from anime_lora.config.data import Ingest
 from anime_lora.config.section import Compute
 from anime_lora.data.captions import Caption, is_sidecar, read_captions, stem
-from anime_lora.data.manifest import IngestedFile
+from anime_lora.data.manifest import PASSING, IngestedFile, Unusable
 from anime_lora.data.memo import Memo
 from anime_lora.data.sources import SourceFile, list_all
 from anime_lora.errors import BadImageError, SourceError
@@ -35,13 +35,6 @@ class StoredImage:
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """A file that is not taken."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
 class Job:
     """One file to open, in a worker: a local path, or the bytes of an archive's member or a remote file."""
 
@@ -50,7 +43,7 @@ class Job:
     store: Path
 
 
-Opened = StoredImage | Rejected
+Opened = StoredImage | Unusable
 Captions = dict[str, Caption]
 
 
@@ -63,7 +56,7 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
     files = list_all(section)
     captions = {one: read_captions([file for file in files if file.source == one]) for one in section.sources}
     images = [file for file in files if not is_sidecar(file.path)]
-    memo: Memo[Opened] = Memo(cache / "memo.jsonl", StoredImage | Rejected)  # type: ignore[arg-type]
+    memo: Memo[Opened] = Memo(cache / "memo.jsonl", StoredImage | Unusable)  # type: ignore[arg-type]
     opened = open_all(images, section, compute, memo, cache / "store")
     rows = manifest_rows(images, opened, captions)
     stored = [row.store for row in rows if row.store]
@@ -75,9 +68,14 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
     with fresh_folder(out, paths.WRITES[paths.INGEST]) as beside:
         for file in stored:
             link_or_copy(cache / file, beside / file)
-        write_jsonl(beside / IngestedFile.FILE, rows)
+        write_jsonl(beside / IngestedFile.FILE, map(_row, rows))
     memo.save()
     print(f"ingest: {len(rows)} files, {len(stored)} taken, {len(rows) - len(stored)} rejected, {memo.fresh} made anew")
+
+
+def _row(file: IngestedFile) -> dict[str, object]:
+    """A row as it is written: a file that was taken has no code."""
+    return {key: value for key, value in vars(file).items() if key != "code" or value}
 
 
 def _why_none(rows: list[IngestedFile]) -> str:
@@ -98,17 +96,18 @@ def open_all(
     for file, remembered in zip(images, known, strict=True):
         result = remembered or next(fresh)
         opened.append(result)
-        if not remembered:
+        if not remembered and not (isinstance(result, Unusable) and result.code in PASSING):
             memo.put(_memo_key(file, section) or f"{file.source}!{file.path}", result)
     return opened
 
 
-def _rejected(file: SourceFile, section: Ingest) -> Rejected | None:
+def _rejected(file: SourceFile, section: Ingest) -> Unusable | None:
     """What its source says of a file is enough to reject it; None where it has to be opened."""
     if file.problem:
-        return Rejected(file.problem)
+        return Unusable("refused", file.problem)
     if file.size > section.max_file_mb * 2**20:
-        return Rejected(f"{file.size / 2**20:.1f} MiB, more than ingest.max_file_mb = {section.max_file_mb:g}")
+        reason = f"{file.size / 2**20:.1f} MiB, more than ingest.max_file_mb = {section.max_file_mb:g}"
+        return Unusable("too_large", reason)
     return None
 
 
@@ -145,9 +144,9 @@ def open_image(job: Job) -> Opened:
         content = job.content if isinstance(job.content, bytes) else job.content.read_bytes()
         image = decode(content, job.max_pixels)
     except BadImageError as error:
-        return Rejected(str(error))
+        return Unusable(error.code, str(error))
     except OSError as error:
-        return Rejected(f"cannot be read: {error.strerror}")
+        return Unusable("unreadable", f"cannot be read: {error.strerror}")
     digest, kind = sha256(content).hexdigest(), str(image.format)
     name = f"store/{digest[:2]}/{digest}{FORMATS[kind]}"
     path = job.store.parent / name
@@ -162,9 +161,10 @@ def manifest_rows(images: list[SourceFile], opened: list[Opened], captions: dict
     rows = []
     for file, result in zip(images, opened, strict=True):
         image = result if isinstance(result, StoredImage) else None
-        reason = result.reason if isinstance(result, Rejected) else None
+        reason = result.reason if isinstance(result, Unusable) else None
+        code = result.code if isinstance(result, Unusable) else None
         if image and image.id in first:
-            reason = f"duplicate of {first[image.id]}"
+            reason, code = f"duplicate of {first[image.id]}", "duplicate"
         elif image:
             first[image.id] = file.path
         caption = captions[file.source].get(stem(file.path))
@@ -182,6 +182,7 @@ def manifest_rows(images: list[SourceFile], opened: list[Opened], captions: dict
                 store=image.store if image and not reason else None,
                 caption=caption.text if caption else None,
                 caption_from=caption.file if caption else None,
+                code=code,
             )
         )
     return sorted(rows, key=lambda row: (row.source, row.path))

@@ -25,6 +25,20 @@ class Row:
 AnyRow = TypeVar("AnyRow", bound=Row)
 
 
+PASSING = ("memory", "unreadable")
+"""Codes of faults that another run may not meet: not remembered, so that the file is tried again."""
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """Why one file cannot be used: what a per-image job returns instead of raising."""
+
+    code: str
+    """In a word, as `BadImageError` has it."""
+    reason: str
+    """In a sentence."""
+
+
 @dataclass(frozen=True)
 class IngestedFile(Row):
     """One file of a source, taken into ingest's store or rejected."""
@@ -47,6 +61,8 @@ class IngestedFile(Row):
     caption: str | None
     caption_from: str | None
     """The file of the source that holds the caption."""
+    code: str | None = None
+    """The reason in a word; not written of a file that was taken."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,7 @@ class QuarantinedFile(Row):
     source: str
     path: str
     check: str
-    """`ingest`, `duplicate`, or the measure that passed its limit."""
+    """`ingest`, `duplicate`, the measure that passed its limit, or the code of what could not be measured."""
     value: float | None
     limit: float | None
     reason: str

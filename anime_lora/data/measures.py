@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anime_lora.images import HASH_SIDE, decode, luma, perceptual_hash, to_rgb
+from anime_lora.data.manifest import Unusable
+from anime_lora.errors import BadImageError
+from anime_lora.images import HASH_SIDE, decode, image_errors, luma, perceptual_hash, to_rgb
 
 SIDE = 128
 """Images are measured at this width and height, so that a limit means the same for each."""
@@ -26,9 +28,20 @@ class Measures:
     alpha: bool
 
 
-def measure(path: Path) -> Measures:
-    """Decode one stored image and measure it."""
-    image = decode(path.read_bytes())
+def measure(path: Path) -> Measures | Unusable:
+    """Decode one stored image and measure it; never raises for what is wrong with the image."""
+    try:
+        content = path.read_bytes()
+        with image_errors():
+            return _measure(content)
+    except OSError as error:
+        return Unusable("unreadable", f"{path.name} cannot be read from ingest's store: {error.strerror}")
+    except BadImageError as error:
+        return Unusable(error.code, str(error))
+
+
+def _measure(content: bytes) -> Measures:
+    image = decode(content)
     pixels = to_rgb(image)
     values = luma(pixels, SIDE)
     return Measures(

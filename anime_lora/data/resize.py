@@ -9,15 +9,17 @@ from PIL import Image, ImageOps
 from anime_lora.config import paths
 from anime_lora.config.data import Resize
 from anime_lora.config.section import Compute
-from anime_lora.data.manifest import SquareImage, ValidImage, read_manifest
+from anime_lora.data.manifest import PASSING, QuarantinedFile, SquareImage, Unusable, ValidImage, read_manifest
 from anime_lora.data.memo import Memo
 from anime_lora.errors import BadImageError, DatasetError
 from anime_lora.executors import map_ordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
-from anime_lora.images import crop_square, png_bytes, read_rgb
+from anime_lora.images import crop_square, decode, image_errors, png_bytes, to_rgb
 from anime_lora.progress import track
 
 CACHE = paths.CACHE / "resize"
+COLOURS = "2"
+"""Counted up when an image's square can get other pixels: 2 since colours are converted from the image's profile."""
 FACE_HEIGHT = 0.35
 """Where `focus: face` puts the middle of a tall image's crop: portraits have the face in the upper part."""
 
@@ -45,49 +47,81 @@ def resize(
 ) -> None:
     """Write `images/<id>.png`, RGB of `size` × `size` pixels, and `manifest.jsonl`.
 
+    Images that cannot be made a square are listed in `quarantine.jsonl`, which is written only where there are any.
+
     Raises:
-        DatasetError: validate's manifest or a stored image is missing or damaged.
+        DatasetError: validate's manifest or a stored image is missing, or no square could be made.
     """
     images = read_manifest(source, ValidImage)
-    folder = cache / sha256(section.model_dump_json().encode()).hexdigest()[:16]
-    pixel_hashes = Memo(folder / "memo.jsonl", str)
+    folder = cache / sha256((COLOURS + section.model_dump_json()).encode()).hexdigest()[:16]
+    memo: Memo[str | Unusable] = Memo(folder / "memo.jsonl", str | Unusable)  # type: ignore[arg-type]
     jobs = {image.id: _job(section, store / image.store, folder / f"{image.id}.png") for image in images}
-    new = [key for key, job in jobs.items() if pixel_hashes.get(key) is None or not job.target.is_file()]
+    results = {key: known for key, job in jobs.items() if (known := _remembered(memo, key, job)) is not None}
+    new = [key for key in jobs if key not in results]
     made = map_ordered(make_square, (jobs[key] for key in new), compute.workers, compute.dask_address)
-    for key, pixel_hash in zip(new, track(made, "resize", "resize", len(new), "image"), strict=True):
-        pixel_hashes.put(key, pixel_hash)
-    squares = [
-        SquareImage(
-            id=image.id, caption=image.caption, cluster=image.cluster, path=image.path, file=f"images/{image.id}.png",
-            pixel_sha256=pixel_hashes[image.id], source_width=image.width, source_height=image.height,
-        )
-        for image in images
-    ]  # fmt: skip
+    for key, result in zip(new, track(made, "resize", "resize", len(new), "image"), strict=True):
+        results[key] = result
+        if not (isinstance(result, Unusable) and result.code in PASSING):
+            memo.put(key, result)
+    squares, unusable = [], []
+    for image in images:
+        result = results[image.id]
+        if isinstance(result, Unusable):
+            unusable.append(QuarantinedFile(image.id, image.source, image.path, result.code, None, None, result.reason))
+        else:
+            squares.append(
+                SquareImage(
+                    id=image.id, caption=image.caption, cluster=image.cluster, path=image.path,
+                    file=f"images/{image.id}.png", pixel_sha256=result, source_width=image.width,
+                    source_height=image.height,
+                )
+            )  # fmt: skip
+    if unusable and not squares:
+        raise DatasetError(f"no square could be made of {len(unusable)} images; the first: {unusable[0].reason}")
     with fresh_folder(out, paths.WRITES[paths.RESIZE]) as beside:
         for square in squares:
             link_or_copy(jobs[square.id].target, beside / square.file)
         write_jsonl(beside / SquareImage.FILE, squares)
-    pixel_hashes.save()
-    print(f"resize: {len(images)} images, {len(new)} made anew, {len(images) - len(new)} reused")
+        if unusable:
+            write_jsonl(beside / QuarantinedFile.FILE, unusable)
+    memo.save()
+    aside = f", {len(unusable)} set aside" if unusable else ""
+    print(f"resize: {len(images)} images, {len(new)} made anew, {len(images) - len(new)} reused{aside}")
+
+
+def _remembered(memo: Memo[str | Unusable], key: str, job: Job) -> str | Unusable | None:
+    """What became of an image before, None where it has to be made: a square's file must still be there."""
+    known = memo.get(key)
+    return known if isinstance(known, Unusable) or job.target.is_file() else None
 
 
 def _job(section: Resize, source: Path, target: Path) -> Job:
     return Job(source.absolute(), target.absolute(), section.size, section.fit, section.focus, section.background)
 
 
-def make_square(job: Job) -> str:
-    """Write one square; returns the sha256 of its raw RGB bytes.
+def make_square(job: Job) -> str | Unusable:
+    """Write one square; returns the sha256 of its raw RGB bytes, or why there is none.
 
     Raises:
-        DatasetError: the stored image is missing or damaged.
+        DatasetError: the stored image is missing.
     """
     try:
-        image = read_rgb(job.source, job.background)
+        content = job.source.read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"{job.source} cannot be read: {error.strerror}; run `python -m anime_lora ingest` again"
+        ) from None
+    try:
+        with image_errors():
+            square = _square(to_rgb(decode(content), job.background), job)
+            png, digest = png_bytes(square, compress_level=4), sha256(square.tobytes()).hexdigest()
     except BadImageError as error:
-        raise DatasetError(f"{error}; run `python -m anime_lora ingest` again") from None
+        return Unusable(error.code, str(error))
+    write_bytes(job.target, png)
+    return digest
+
+
+def _square(image: Image.Image, job: Job) -> Image.Image:
     if job.fit == "pad":
-        result = ImageOps.pad(image, (job.size, job.size), Image.Resampling.LANCZOS, color=job.background)
-    else:
-        result = crop_square(image, job.size, FACE_HEIGHT if job.focus == "face" else 0.5)
-    write_bytes(job.target, png_bytes(result, compress_level=4))
-    return sha256(result.tobytes()).hexdigest()
+        return ImageOps.pad(image, (job.size, job.size), Image.Resampling.LANCZOS, color=job.background)
+    return crop_square(image, job.size, FACE_HEIGHT if job.focus == "face" else 0.5)

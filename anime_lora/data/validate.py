@@ -12,7 +12,7 @@ from anime_lora.config.data import Validate
 from anime_lora.config.section import Compute
 from anime_lora.data.checks import Candidate, check
 from anime_lora.data.duplicates import cluster_names
-from anime_lora.data.manifest import IngestedFile, QuarantinedFile, ValidImage, read_manifest
+from anime_lora.data.manifest import PASSING, IngestedFile, QuarantinedFile, Unusable, ValidImage, read_manifest
 from anime_lora.data.measures import Measures, dataset_drift, measure
 from anime_lora.data.memo import Memo
 from anime_lora.errors import DatasetError
@@ -21,6 +21,8 @@ from anime_lora.files import fresh_folder, write_json, write_jsonl
 from anime_lora.progress import track
 
 CACHE = paths.CACHE / "validate"
+MEMO = "measures-2.jsonl"
+"""Named anew when an image's measures can change: 2 since colours are converted from the image's profile."""
 DRIFTING = 0.1
 """PSI from which a measure is reported as drifted."""
 
@@ -50,8 +52,8 @@ def validate(
         DatasetError: ingest's manifest is missing, or a limit of the section is passed.
     """
     files = read_manifest(source, IngestedFile)
-    memo = Memo(cache / "measures.jsonl", Measures)
-    candidates = measure_all(files, source, compute, memo)
+    memo: Memo[Measures | Unusable] = Memo(cache / MEMO, Measures | Unusable)  # type: ignore[arg-type]
+    candidates, unusable = measure_all(files, source, compute, memo)
     failed = check(candidates, section)
     good = [image for image in candidates if image.id not in failed]
     rejected = [
@@ -59,7 +61,7 @@ def validate(
         for file in files
         if file.status == "rejected"
     ]
-    quarantine = sorted([*rejected, *failed.values()], key=lambda row: (row.source, row.path, row.check))
+    quarantine = sorted([*rejected, *unusable, *failed.values()], key=lambda row: (row.source, row.path, row.check))
     manifest = valid_images(good, section.near_duplicate_bits)
     summary = summarize(len(files), good, manifest, quarantine)
     enforce(section, summary)
@@ -72,20 +74,31 @@ def validate(
     print(f"validate: {len(files)} files, {len(good)} valid, {len(quarantine)} set aside, {memo.fresh} made anew")
 
 
-def measure_all(files: list[IngestedFile], source: Path, compute: Compute, memo: Memo[Measures]) -> list[Candidate]:
-    """Every image that ingest took, sorted by id; only those that `memo` does not know are opened."""
+def measure_all(
+    files: list[IngestedFile], source: Path, compute: Compute, memo: Memo[Measures | Unusable]
+) -> tuple[list[Candidate], list[QuarantinedFile]]:
+    """Every image that ingest took, sorted by id, and those that cannot be measured; only new ones are opened."""
     taken = {file.id: file for file in files if file.id and file.store and file.status == "taken"}
-    new = {one: (source / str(file.store)).absolute() for one, file in taken.items() if memo.get(one) is None}
+    measured = {one: known for one in taken if (known := memo.get(one)) is not None}
+    new = {one: (source / str(file.store)).absolute() for one, file in taken.items() if one not in measured}
     results = map_ordered(measure, new.values(), compute.workers, compute.dask_address)
-    for one, measures in zip(new, track(results, "validate", "validate", len(new), "image"), strict=True):
-        memo.put(one, measures)
-    return [
-        Candidate(
-            id=one, store=str(file.store), source=file.source, path=file.path, width=file.width or 0,
-            height=file.height or 0, caption=file.caption, measures=memo[one],
-        )
-        for one, file in sorted(taken.items())
-    ]  # fmt: skip
+    for one, result in zip(new, track(results, "validate", "validate", len(new), "image"), strict=True):
+        measured[one] = result
+        if not (isinstance(result, Unusable) and result.code in PASSING):
+            memo.put(one, result)
+    candidates, unusable = [], []
+    for one, file in sorted(taken.items()):
+        result = measured[one]
+        if isinstance(result, Unusable):
+            unusable.append(QuarantinedFile(one, file.source, file.path, result.code, None, None, result.reason))
+        else:
+            candidates.append(
+                Candidate(
+                    id=one, store=str(file.store), source=file.source, path=file.path, width=file.width or 0,
+                    height=file.height or 0, caption=file.caption, measures=result,
+                )
+            )  # fmt: skip
+    return candidates, unusable
 
 
 def valid_images(good: list[Candidate], bits: int) -> list[ValidImage]:

@@ -20,7 +20,8 @@ def test_the_manifests_of_the_stages_hold_these_rows_and_no_other_keys(project: 
         folder = Path("data") / row_type.STAGE
         rows = read_manifest(folder, row_type)
         assert len(rows) == 3
-        assert [vars(row) for row in rows] == read_jsonl(folder / row_type.FILE)
+        keys = [key for key in vars(rows[0]) if key != "code"]  # not written of files that were taken
+        assert [{key: vars(row)[key] for key in keys} for row in rows] == read_jsonl(folder / row_type.FILE)
 
 
 def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anime_lora.data import resize
 from anime_lora.errors import DatasetError
 from anime_lora.files import read_jsonl
 from tests.data.conftest import Project, image
@@ -118,3 +119,26 @@ def test_a_worker_killed_in_the_middle_of_resize_changes_no_byte(
     project.organize()
     assert f"resize: {IMAGES} images, {IMAGES} made anew, 0 reused" in capsys.readouterr().out
     assert tree(DATA) == local
+
+
+def test_an_image_that_gives_no_square_is_set_aside_and_the_others_are_made(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.add(3)
+    project.ingest()
+    project.validate()
+    real = resize.crop_square
+    calls = iter(range(100))
+
+    def failing(*values: object) -> Image.Image:
+        if next(calls) == 0:
+            raise MemoryError
+        return real(*values)
+
+    monkeypatch.setattr(resize, "crop_square", failing)
+    project.resize()
+    assert [row["check"] for row in read_jsonl(OUT / "quarantine.jsonl")] == ["memory"]
+    assert len(read_jsonl(OUT / "manifest.jsonl")) == 2
+    project.resize()
+    assert not (OUT / "quarantine.jsonl").exists()
+    assert len(read_jsonl(OUT / "manifest.jsonl")) == 3

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from anime_lora.data import measures
 from anime_lora.errors import DatasetError
 from anime_lora.files import read_jsonl
 from tests.data.conftest import Project, image
@@ -88,3 +89,36 @@ def test_only_a_new_image_is_measured(project: Project, capsys: pytest.CaptureFi
     capsys.readouterr()
     project.validate()
     assert "1 made anew" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("error", "code"), [(MemoryError(), "memory"), (KeyError("x"), "damaged")])
+def test_what_cannot_be_measured_is_set_aside_and_the_run_goes_on(
+    project: Project, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+) -> None:
+    """Want of memory passes, so it is tried again; damage is remembered."""
+    project.add(4)
+    project.ingest()
+    real = measures.to_rgb
+    calls = iter(range(100))
+
+    def failing(image: Image.Image) -> Image.Image:
+        if next(calls) == 0:
+            raise error
+        return real(image)
+
+    monkeypatch.setattr(measures, "to_rgb", failing)
+    project.validate()
+    assert list(aside().values()) == [code]
+    assert all(row["reason"] for row in read_jsonl(OUT / "quarantine.jsonl"))
+    project.validate()
+    assert list(aside().values()) == ([] if code == "memory" else [code])
+
+
+def test_an_image_whose_exif_cannot_be_read_is_valid(project: Project) -> None:
+    project.add(2)
+    image(5).save(project.source / "odd.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff", quality=95)
+    image(6).save(project.source / "phone.jpg", "MPO", save_all=True, append_images=[image(7)])
+    project.ingest()
+    project.validate()
+    assert aside() == {}
+    assert {row["path"] for row in read_jsonl(OUT / "manifest.jsonl")} >= {"odd.jpg", "phone.jpg"}
