@@ -8,7 +8,7 @@ from pathlib import Path
 from anime_lora.config import paths
 from anime_lora.config.data import Ingest
 from anime_lora.config.section import Compute
-from anime_lora.data.captions import Caption, is_sidecar, read_captions, stem
+from anime_lora.data.captions import Captions, is_sidecar, read_captions, stem
 from anime_lora.data.manifest import PASSING, IngestedFile, Unusable
 from anime_lora.data.memo import Memo
 from anime_lora.data.sources import SourceFile, list_all
@@ -44,7 +44,6 @@ class Job:
 
 
 Opened = StoredImage | Unusable
-Captions = dict[str, Caption]
 
 
 def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: Path = CACHE) -> None:
@@ -70,6 +69,9 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
             link_or_copy(cache / file, beside / file)
         write_jsonl(beside / IngestedFile.FILE, map(_row, rows))
     memo.save()
+    for source, sidecars in captions.items():
+        for path, reason in sidecars.unreadable.items():
+            print(f"ingest: captions passed over: {path} in {source}: {reason}")
     print(f"ingest: {len(rows)} files, {len(stored)} taken, {len(rows) - len(stored)} rejected, {memo.fresh} made anew")
 
 
@@ -167,7 +169,7 @@ def manifest_rows(images: list[SourceFile], opened: list[Opened], captions: dict
             reason, code = f"duplicate of {first[image.id]}", "duplicate"
         elif image:
             first[image.id] = file.path
-        caption = captions[file.source].get(stem(file.path))
+        caption = captions[file.source].by_image.get(stem(file.path))
         rows.append(
             IngestedFile(
                 source=file.source,

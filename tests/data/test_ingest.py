@@ -198,3 +198,13 @@ def test_images_put_beside_the_output_outlive_the_stage(
     assert tree(Path("data/ingest")) == before
     Path("data/ingest/store/mine.png").unlink()
     project.ingest()
+
+
+def test_a_caption_that_cannot_be_read_is_named_in_the_output(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.add(2)
+    (project.source / "metadata.jsonl").write_text('{"file_name":"000.png","text":"\\ud800"}\n')
+    project.ingest()
+    assert "captions passed over: metadata.jsonl in source: no text" in capsys.readouterr().out
+    assert [row["caption"] for row in read_jsonl(MANIFEST)] == ["girl, number 0", "girl, number 1"]
