@@ -56,7 +56,7 @@ def is_sidecar(path: str) -> bool:
 
 def stem(path: str) -> str:
     """An image's path without its suffix: what a sidecar is matched by."""
-    return str(PurePosixPath(path).with_suffix(""))
+    return str(PurePosixPath(path).with_suffix("")) if PurePosixPath(path).name else path
 
 
 def read_captions(files: list[SourceFile]) -> Captions:

@@ -11,7 +11,7 @@ from anime_lora.config.section import Compute
 from anime_lora.data.captions import Captions, is_sidecar, read_captions, stem
 from anime_lora.data.manifest import PASSING, IngestedFile, Unusable
 from anime_lora.data.memo import Memo
-from anime_lora.data.sources import SourceFile, list_all
+from anime_lora.data.sources import SourceFile, is_junk, list_all, printable
 from anime_lora.errors import BadImageError, SourceError
 from anime_lora.executors import map_ordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
@@ -36,9 +36,9 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Job:
-    """One file to open, in a worker: a local path, or the bytes of an archive's member or a remote file."""
+    """One file to open, in a worker: a local path, or of an archive or remote the bytes, or why there are none."""
 
-    content: bytes | Path
+    content: bytes | Path | Unusable
     max_pixels: int
     store: Path
 
@@ -52,7 +52,8 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
     Raises:
         SourceError: a source cannot be read, or no image is left.
     """
-    files = list_all(section)
+    found = list_all(section)
+    files = [file for file in found if not is_junk(file.path)]
     captions = {one: read_captions([file for file in files if file.source == one]) for one in section.sources}
     images = [file for file in files if not is_sidecar(file.path)]
     memo: Memo[Opened] = Memo(cache / "memo.jsonl", StoredImage | Unusable)  # type: ignore[arg-type]
@@ -72,6 +73,8 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
     for source, sidecars in captions.items():
         for path, reason in sidecars.unreadable.items():
             print(f"ingest: captions passed over: {path} in {source}: {reason}")
+    if ignored := len(found) - len(files):
+        print(f"ingest: {ignored} files ignored that are no images (.DS_Store, Thumbs.db, __MACOSX, ._*, *.npz)")
     print(f"ingest: {len(rows)} files, {len(stored)} taken, {len(rows) - len(stored)} rejected, {memo.fresh} made anew")
 
 
@@ -124,7 +127,7 @@ def _memo_key(file: SourceFile, section: Ingest) -> str | None:
     """Identity of an unchanged local file; None for archives and remote files, which are read again."""
     if file.local is None:
         return None
-    return f"{file.local.resolve()}|{file.size}|{file.local.stat().st_mtime_ns}|{section.max_pixels}"
+    return f"{printable(str(file.local.resolve()))}|{file.size}|{file.local.stat().st_mtime_ns}|{section.max_pixels}"
 
 
 def _jobs(new: list[SourceFile], section: Ingest, store: Path) -> Iterator[Job]:
@@ -133,15 +136,19 @@ def _jobs(new: list[SourceFile], section: Ingest, store: Path) -> Iterator[Job]:
         yield Job(file.local.absolute() if file.local else _content(file), section.max_pixels, store.absolute())
 
 
-def _content(file: SourceFile) -> bytes:
+def _content(file: SourceFile) -> bytes | Unusable:
     try:
         return file.read()
-    except Exception:  # a damaged member: the empty bytes are rejected as no image
-        return b""
+    except MemoryError:
+        return Unusable("memory", "there is not enough memory to read it")
+    except Exception as error:  # archives and remote file systems have errors of their own
+        return Unusable("unreadable", f"cannot be read: {error or type(error).__name__}")
 
 
 def open_image(job: Job) -> Opened:
     """Decode one file and put its bytes into the store."""
+    if isinstance(job.content, Unusable):
+        return job.content
     try:
         content = job.content if isinstance(job.content, bytes) else job.content.read_bytes()
         image = decode(content, job.max_pixels)

@@ -9,7 +9,7 @@ from anime_lora.config import paths
 from anime_lora.config.data import Ingest
 from anime_lora.data.captions import stem
 from anime_lora.data.memo import Memo
-from anime_lora.data.sources import SourceFile, list_all
+from anime_lora.data.sources import SourceFile, is_junk, list_all
 from anime_lora.files import read_rows, sha256_file
 
 MEMO = paths.CACHE / "watch" / "memo.jsonl"
@@ -23,7 +23,7 @@ class FileHash:
     path: str
     bytes: int
     sha256: str | None
-    """None of a file that ingest would reject unread."""
+    """None of a file that ingest would reject unread, or that cannot be read."""
 
     @property
     def place(self) -> tuple[str, str]:
@@ -76,17 +76,22 @@ def hash_sources(section: Ingest, memo: Path = MEMO) -> list[FileHash]:
     files = [
         FileHash(file.source, file.path, file.size, None if file.problem or file.size > limit else _hash(file, hashes))
         for file in list_all(section)
+        if not is_junk(file.path)
     ]
     hashes.save()
     return sorted(files, key=lambda file: file.place)
 
 
-def _hash(file: SourceFile, hashes: Memo[str]) -> str:
+def _hash(file: SourceFile, hashes: Memo[str]) -> str | None:
+    """Hex sha256 of its content; None where it cannot be read, such as a damaged member of an archive."""
     key = f"{file.source}|{file.path}|{file.size}|{file.version}"
     known = hashes.get(key) if file.version else None
     if known:
         return known
-    digest = sha256_file(file.local) if file.local else hashlib.sha256(file.read()).hexdigest()
+    try:
+        digest = sha256_file(file.local) if file.local else hashlib.sha256(file.read()).hexdigest()
+    except Exception:  # archives and remote file systems have errors of their own
+        return None
     if file.version:
         hashes.put(key, digest)
     return digest

@@ -208,3 +208,40 @@ def test_a_caption_that_cannot_be_read_is_named_in_the_output(
     project.ingest()
     assert "captions passed over: metadata.jsonl in source: no text" in capsys.readouterr().out
     assert [row["caption"] for row in read_jsonl(MANIFEST)] == ["girl, number 0", "girl, number 1"]
+
+
+def test_a_damaged_member_is_named_and_the_run_goes_on(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """An image and a caption whose checksums are wrong."""
+    with zipfile.ZipFile("x.zip", "w") as archive:
+        archive.writestr("good.png", png(1))
+        archive.writestr("bad.png", b"IMAGE" + png(2))
+        archive.writestr("good.txt", "CAPTION")
+    content = Path("x.zip").read_bytes().replace(b"IMAGE", b"IMAGX").replace(b"CAPTION", b"CAPTIOX")
+    Path("x.zip").write_bytes(content)
+    project.ingest(sources=("x.zip",))
+    assert "captions passed over: good.txt in x.zip: Bad CRC-32" in capsys.readouterr().out
+    rows = {row["path"]: row for row in read_jsonl(MANIFEST)}
+    assert rows["good.png"]["status"] == "taken"
+    assert rows["bad.png"]["code"] == "unreadable"
+    assert "Bad CRC-32" in rows["bad.png"]["reason"]
+
+
+def test_shadow_files_are_ignored_and_counted(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    project.add(2)
+    for name in (".DS_Store", "Thumbs.db", "._000.png", "._000.txt"):
+        (project.source / name).write_bytes(b"\0\5\x16\7")
+    project.ingest()
+    printed = capsys.readouterr().out
+    assert "4 files ignored" in printed
+    assert "2 files, 2 taken, 0 rejected" in printed
+
+
+def test_a_name_that_is_no_utf_8_goes_through_all_stages(project: Project) -> None:
+    project.add(2)
+    odd = os.fsdecode(os.fsencode(project.source) + b"/\x83\x65\x83\n")
+    image(5).save(Path(odd + ".png"))
+    Path(odd + ".txt").write_text("girl")
+    project.all()
+    row = next(row for row in read_jsonl(MANIFEST) if row["path"].startswith("\\x83"))
+    assert (row["path"], row["status"], row["caption"]) == ("\\x83e\\x83\\n.png", "taken", "girl")
+    project.ingest()

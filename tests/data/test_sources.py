@@ -1,5 +1,6 @@
 """The files of a source are listed with what makes them unsafe, and read only when asked for."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from anime_lora.data.sources import SourceFile, list_files
+from anime_lora.data.sources import SourceFile, is_junk, list_files
 from anime_lora.errors import SourceError
 
 MEMBERS = {"b.png": b"b" * 9, "a/1.png": b"a", "../out.png": b"x", "/abs.png": b"x", "c:\\x.png": b"x"}
@@ -98,3 +99,82 @@ def test_more_files_than_allowed_is_one_error(tmp_path: Path) -> None:
     assert len(files_of(tmp_path, max_files=3)) == 3
     with pytest.raises(SourceError, match=r"more than ingest\.max_files = 2 files"):
         files_of(tmp_path, max_files=2)
+
+
+def test_a_damaged_tar_gives_what_lies_before_the_damage_and_is_named(tmp_path: Path) -> None:
+    """At any byte: cut, a flipped byte in the stream, or a head that is none."""
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as archive:
+        for number in range(40):
+            member = tarfile.TarInfo(f"{number:02d}.png")
+            member.size = 4000
+            archive.addfile(member, io.BytesIO(os.urandom(4000)))
+    plain = path.read_bytes()
+    packed = gzip.compress(plain)
+    flipped = bytearray(packed)
+    flipped[len(packed) // 2] ^= 0xFF
+    head = bytearray(plain)
+    head[20 * 4608 : 20 * 4608 + 300] = b"x" * 300
+    for name, content in {"cut.tar": plain[:100_000], "cut.tar.gz": packed[:100_000], "head.tar": bytes(head)}.items():
+        (tmp_path / name).write_bytes(content)
+        files = files_of(tmp_path / name)
+        assert "the archive is damaged after" in str(files[name].problem)
+        assert files["00.png"].read() == plain[512:4512]
+        assert 15 < len(files) < 40
+    (tmp_path / "flipped.tar.gz").write_bytes(flipped)
+    files = files_of(tmp_path / "flipped.tar.gz")
+    assert "00.png" in files
+    (tmp_path / "whole.tar.gz").write_bytes(packed)
+    assert all(file.problem is None for file in files_of(tmp_path / "whole.tar.gz").values())
+
+
+def test_an_encrypted_member_says_so(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.png", b"a")
+    content = bytearray((tmp_path / "x.zip").read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "x.zip").write_bytes(content)
+    assert "encrypted" in str(files_of(tmp_path / "x.zip")["a.png"].problem)
+
+
+def test_names_that_no_list_can_hold_are_escaped_and_their_files_read(tmp_path: Path) -> None:
+    names = {b"\x83\x65.png": "\\x83e.png", b"a\nb.png": "a\\nb.png", "c\u2028\x85.png".encode(): "c\\u2028\\x85.png",
+             "髪.png".encode(): "髪.png"}  # fmt: skip
+    for name in names:
+        Path(tmp_path, os.fsdecode(name)).write_bytes(name)
+    files = files_of(tmp_path)
+    assert {path: file.read() for path, file in files.items()} == {text: name for name, text in names.items()}
+
+
+def test_a_linked_folder_is_followed_once_and_a_loop_is_said(tmp_path: Path) -> None:
+    source, other = tmp_path / "source", tmp_path / "other"
+    for folder in (source / "own", other):
+        folder.mkdir(parents=True)
+        (folder / "a.png").write_bytes(b"a")
+    for name, target in {"b": other, "c": other, "loop": source, "up": tmp_path, "inner": source / "own"}.items():
+        (source / name).symlink_to(target)
+    (other / "back").symlink_to(other)
+    files = files_of(source)
+    assert {name for name, file in files.items() if not file.problem} == {"own/a.png", "b/a.png"}
+    assert {name for name, file in files.items() if file.problem} == {"c", "loop", "up", "inner", "b/back"}
+    assert "a link to a folder that is read already" in str(files["loop"].problem)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "a.png").write_bytes(b"a")
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert files_of(tmp_path)["shut"].problem == "a folder that cannot be read: Permission denied"
+
+
+def test_what_file_managers_leave_is_junk() -> None:
+    names = ["__MACOSX/._a.png", "a/._b.png", ".DS_Store", "x/Thumbs.db", "a.npz", "a.png", "_a.png", ".hidden.png"]
+    assert [name for name in names if not is_junk(name)] == ["a.png", "_a.png", ".hidden.png"]
