@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from scipy.fft import dctn
 
@@ -81,7 +81,7 @@ def image_errors() -> Iterator[None]:
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Image.Image:
-    """8-bit RGB, upright: EXIF rotation applied, alpha flattened onto `background`, 16-bit grey scaled to 8.
+    """8-bit sRGB, upright: EXIF rotation and ICC profile applied, alpha flattened onto `background`, 16-bit grey to 8.
 
     Raises:
         BadImageError: it cannot be converted.
@@ -90,6 +90,7 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Imag
         upright = image.transpose(UPRIGHT[turned]) if (turned := orientation(image)) in UPRIGHT else image
         if upright.mode.startswith(("I", "F")):
             upright = upright.convert("F").point(lambda value: value / 257).convert("L")
+        upright = to_srgb(upright, image.info.get("icc_profile"))
         if upright.has_transparency_data:
             layer = upright.convert("RGBA")
             upright = Image.alpha_composite(Image.new("RGBA", layer.size, (*background, 255)), layer)
@@ -102,6 +103,30 @@ def orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # struct.error, SyntaxError, UnicodeDecodeError and more: the pixels are sound all the same
         return 1
+
+
+def to_srgb(image: Image.Image, profile: object) -> Image.Image:
+    """The image's colours in sRGB; as they are where there is no profile, or none that fits the image.
+
+    A profile of another colour space than the image's (a grey one in an RGB file) is left out.
+    """
+    if not isinstance(profile, bytes) or not profile:
+        return image
+    colours = image
+    if image.has_transparency_data:
+        colours = image.convert("RGBA")
+    elif image.mode in {"P", "1"}:
+        colours = image.convert("RGB")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        srgb = ImageCms.createProfile("sRGB")
+        mode = "RGBA" if colours.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(colours, source, srgb, outputMode=mode)
+    except MemoryError:
+        raise
+    except Exception:  # PyCMSError, OSError and more: the pixels are sound all the same
+        return image
+    return converted or image
 
 
 def read_rgb(file: Path, background: tuple[int, int, int] = WHITE) -> Image.Image:

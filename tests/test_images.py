@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageCms, ImageFilter, ImageOps
 from PIL.PngImagePlugin import PngImageFile
 
 from anime_lora.errors import BadImageError
@@ -113,6 +113,48 @@ def test_whatever_pillow_raises_is_one_error_with_a_code(
 def test_an_error_keeps_its_code_on_the_way_out_of_a_worker() -> None:
     again = pickle.loads(pickle.dumps(BadImageError("no room", "memory")))
     assert (str(again), again.code) == ("no room", "memory")
+
+
+def swapped_primaries() -> bytes:
+    """A profile whose red is sRGB's blue and the other way round."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile.replace(b"rXYZ", b"tmpX").replace(b"bXYZ", b"rXYZ").replace(b"tmpX", b"bXYZ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P"), ("JPEG", "RGB"), ("WEBP", "RGB"), ("WEBP", "RGBA")],
+)
+def test_colours_of_another_profile_are_those_that_are_meant(kind: str, mode: str) -> None:
+    image = Image.new("RGB", (16, 16), (200, 40, 90)).convert(mode, palette=Image.Palette.ADAPTIVE)
+    options = {} if kind == "PNG" else {"quality": 100}
+    stored = decode(saved(image, kind, icc_profile=swapped_primaries(), **options))
+    assert to_rgb(stored).getpixel((8, 8)) == pytest.approx((90, 40, 200), abs=4)
+
+
+def test_a_transparent_image_keeps_its_alpha_beside_its_profile() -> None:
+    image = Image.new("RGBA", (2, 1), (200, 40, 90, 255))
+    image.putpixel((1, 0), (0, 255, 0, 0))
+    opened = to_rgb(decode(saved(image, icc_profile=swapped_primaries())), BLUE)
+    assert opened.getpixel((0, 0)) == pytest.approx((90, 40, 200), abs=2)
+    assert opened.getpixel((1, 0)) == BLUE
+
+
+@pytest.mark.parametrize("profile", [b"", b"no profile", swapped_primaries()[:200], bytes(1000), b"\xff" * 5000])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "I;16", "1"])
+def test_a_profile_that_cannot_be_used_costs_no_colour(profile: bytes, mode: str) -> None:
+    image = Image.new("I;16", (8, 8), 700) if mode == "I;16" else noise(side=8).convert(mode)
+    plain = to_rgb(image).tobytes()
+    image.info["icc_profile"] = profile
+    assert to_rgb(image).tobytes() == plain
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "CMYK", "I;16"])
+def test_a_profile_of_another_colour_space_is_left_out(mode: str) -> None:
+    image = Image.new("I;16", (8, 8), 700) if mode == "I;16" else noise(side=8).convert(mode)
+    plain = to_rgb(image).tobytes()
+    image.info["icc_profile"] = swapped_primaries()
+    assert to_rgb(image).tobytes() == plain
 
 
 def test_transparent_pixels_show_the_background() -> None:
