@@ -52,8 +52,8 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
     Raises:
         SourceError: a source cannot be read, or no image is left.
     """
-    found = list_all(section)
-    files = [file for file in found if not is_junk(file.path)]
+    listed = list_all(section)
+    files = [file for file in listed if not is_junk(file.path)]
     captions = {one: read_captions([file for file in files if file.source == one]) for one in section.sources}
     images = [file for file in files if not is_sidecar(file.path)]
     memo: Memo[Opened] = Memo(cache / "memo.jsonl", StoredImage | Unusable)  # type: ignore[arg-type]
