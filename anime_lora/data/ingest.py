@@ -73,7 +73,7 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
     for source, sidecars in captions.items():
         for path, reason in sidecars.unreadable.items():
             print(f"ingest: captions passed over: {path} in {source}: {reason}")
-    if ignored := len(found) - len(files):
+    if ignored := len(listed) - len(files):
         print(f"ingest: {ignored} files ignored that are no images (.DS_Store, Thumbs.db, __MACOSX, ._*, *.npz)")
     print(f"ingest: {len(rows)} files, {len(stored)} taken, {len(rows) - len(stored)} rejected, {memo.fresh} made anew")
 
