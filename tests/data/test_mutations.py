@@ -1,0 +1,115 @@
+"""Bytes changed at random: whatever the fault, a per-image job returns it and a source names it."""
+
+import bz2
+import gzip
+import io
+import lzma
+import random
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageCms
+
+from anime_lora.config.load import load_params
+from anime_lora.data import ingest, resize
+from anime_lora.data.captions import read_captions
+from anime_lora.data.manifest import Unusable
+from anime_lora.data.measures import measure
+from anime_lora.data.sources import list_files
+from anime_lora.errors import SourceError
+from tests.data.conftest import ROOT, image
+
+INGEST = load_params(ROOT / "params.yaml").ingest
+
+
+def image_bytes() -> list[bytes]:
+    """One file of every format, with EXIF and a profile where the format has them."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    contents = []
+    for kind, mode in [("PNG", "RGBA"), ("JPEG", "RGB"), ("WEBP", "RGBA"), ("BMP", "RGB"), ("JPEG", "CMYK")]:
+        stream = io.BytesIO()
+        options = {} if kind == "BMP" else {"exif": exif, "icc_profile": profile}
+        image(1, side=32).convert(mode).save(stream, kind, **options)
+        contents.append(stream.getvalue())
+    return contents
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """1, 2 or 8 bytes changed, every second time in the head; one of ten is cut, too."""
+    result = bytearray(content)
+    end = rng.choice((len(result), min(700, len(result))))
+    for _ in range(rng.choice((1, 2, 8))):
+        result[rng.randrange(end)] = rng.randrange(256)
+    return bytes(result[: rng.randrange(len(result))] if rng.random() < 0.1 else result)
+
+
+def test_a_mutated_image_goes_through_every_job_or_has_a_code(tmp_path: Path) -> None:
+    rng, contents = random.Random(5), image_bytes()
+    outcomes = []
+    for _ in range(300):
+        job = ingest.Job(mutated(rng.choice(contents), rng), 10**6, tmp_path / "store")
+        opened = ingest.open_image(job)
+        if isinstance(opened, ingest.StoredImage):
+            stored = tmp_path / opened.store
+            square = resize.Job(stored, tmp_path / "square.png", 32, "crop", "center", (255, 255, 255))
+            outcomes += [measure(stored), resize.make_square(square)]
+        outcomes.append(opened)
+    faults = [one for one in outcomes if isinstance(one, Unusable)]
+    assert all(fault.code and fault.reason for fault in faults)
+    assert 30 < len(faults) < 270
+
+
+def archives() -> dict[str, bytes]:
+    """The same members in every kind of archive."""
+    members = {"a.png": image_bytes()[0], "a.txt": b"girl, blue hair", "metadata.jsonl": b'{"file_name":"a.png"}\n'}
+    packed, plain = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive, tarfile.open(fileobj=plain, mode="w") as tar:
+        for name, content in members.items():
+            archive.writestr(name, content)
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    tar_bytes = plain.getvalue()
+    return {
+        "x.zip": packed.getvalue(),
+        "x.tar": tar_bytes,
+        "x.tar.gz": gzip.compress(tar_bytes),
+        "x.tar.bz2": bz2.compress(tar_bytes),
+        "x.tar.xz": lzma.compress(tar_bytes),
+    }
+
+
+@pytest.mark.parametrize("name", list(archives()))
+def test_a_mutated_archive_is_named_or_its_members_are(name: str, tmp_path: Path) -> None:
+    rng, path = random.Random(7), tmp_path / name
+    whole = archives()[name]
+    for _ in range(40):
+        path.write_bytes(mutated(whole, rng))
+        try:
+            files = list_files(str(path), 100, 50)
+        except SourceError as error:
+            assert name in str(error)
+            continue
+        read_captions(files)
+        for job in ingest._jobs([file for file in files if not file.problem], INGEST, tmp_path / "store"):
+            ingest.open_image(job)
+
+
+def test_a_mutated_caption_or_table_gives_text_that_can_be_written_or_is_named(tmp_path: Path) -> None:
+    rng = random.Random(9)
+    files = {
+        "metadata.jsonl": '{"file_name":"a.png","text":"girl, 髪"}\n'.encode() * 3,
+        "tags.csv": b'name,tags\na.png,"x, y"\nb.png,z\n',
+        "c.txt": "少女, 青い髪".encode("cp932"),
+        "d.caption": "1girl".encode("utf-16"),
+    }
+    for _ in range(100):
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(mutated(content, rng))
+        captions = read_captions(list_files(str(tmp_path), 100, 50))
+        assert all(caption.text.encode() for caption in captions.by_image.values())
+        assert set(captions.unreadable) <= set(files)
