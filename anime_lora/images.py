@@ -77,6 +77,8 @@ def image_errors() -> Iterator[None]:
     except MemoryError as error:
         raise BadImageError("there is not enough memory to open it: set compute.workers lower", "memory") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno:  # the file system's; Pillow's own have no number
+            raise BadImageError(f"cannot be read: {error.strerror}", "unreadable") from error
         raise BadImageError(f"damaged: {error or type(error).__name__}") from error
 
 

@@ -15,7 +15,7 @@ from anime_lora.data.sources import SourceFile, is_junk, list_all, printable
 from anime_lora.errors import BadImageError, SourceError
 from anime_lora.executors import map_ordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
-from anime_lora.images import FORMATS, decode
+from anime_lora.images import FORMATS, decode, image_errors
 from anime_lora.progress import track
 
 CACHE = paths.CACHE / "ingest"
@@ -150,12 +150,11 @@ def open_image(job: Job) -> Opened:
     if isinstance(job.content, Unusable):
         return job.content
     try:
-        content = job.content if isinstance(job.content, bytes) else job.content.read_bytes()
-        image = decode(content, job.max_pixels)
+        with image_errors():
+            content = job.content if isinstance(job.content, bytes) else job.content.read_bytes()
+            image = decode(content, job.max_pixels)
     except BadImageError as error:
         return Unusable(error.code, str(error))
-    except OSError as error:
-        return Unusable("unreadable", f"cannot be read: {error.strerror}")
     digest, kind = sha256(content).hexdigest(), str(image.format)
     name = f"store/{digest[:2]}/{digest}{FORMATS[kind]}"
     path = job.store.parent / name

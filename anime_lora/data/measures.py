@@ -31,11 +31,8 @@ class Measures:
 def measure(path: Path) -> Measures | Unusable:
     """Decode one stored image and measure it; never raises for what is wrong with the image."""
     try:
-        content = path.read_bytes()
         with image_errors():
-            return _measure(content)
-    except OSError as error:
-        return Unusable("unreadable", f"{path.name} cannot be read from ingest's store: {error.strerror}")
+            return _measure(path.read_bytes())
     except BadImageError as error:
         return Unusable(error.code, str(error))
 

@@ -106,16 +106,12 @@ def make_square(job: Job) -> str | Unusable:
         DatasetError: the stored image is missing.
     """
     try:
-        content = job.source.read_bytes()
-    except OSError as error:
-        raise DatasetError(
-            f"{job.source} cannot be read: {error.strerror}; run `python -m anime_lora ingest` again"
-        ) from None
-    try:
         with image_errors():
-            square = _square(to_rgb(decode(content), job.background), job)
+            square = _square(to_rgb(decode(job.source.read_bytes()), job.background), job)
             png, digest = png_bytes(square, compress_level=4), sha256(square.tobytes()).hexdigest()
     except BadImageError as error:
+        if error.code == "unreadable":
+            raise DatasetError(f"{job.source} {error}; run `python -m anime_lora ingest` again") from None
         return Unusable(error.code, str(error))
     write_bytes(job.target, png)
     return digest

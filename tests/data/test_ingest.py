@@ -245,3 +245,26 @@ def test_a_name_that_is_no_utf_8_goes_through_all_stages(project: Project) -> No
     row = next(row for row in read_jsonl(MANIFEST) if row["path"].startswith("\\x83"))
     assert (row["path"], row["status"], row["caption"]) == ("\\x83e\\x83\\n.png", "taken", "girl")
     project.ingest()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(MemoryError(), "memory"), (PermissionError(13, "Permission denied"), "unreadable")]
+)
+def test_a_file_that_cannot_be_read_now_is_tried_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+) -> None:
+    project.add(3)
+    real = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.name == "001.png":
+            raise error
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", failing)
+        project.ingest()
+    rows = {row["path"]: row for row in read_jsonl(MANIFEST)}
+    assert (rows["001.png"]["status"], rows["001.png"]["code"]) == ("rejected", code)
+    project.ingest()
+    assert set(reasons().values()) == {None}
