@@ -119,7 +119,8 @@ def _folder(source: str, folder: Path) -> Iterator[SourceFile]:
                 folders.remove(name)
                 problem = "a link to a folder that is read already, or that holds one which is"
                 yield SourceFile(source, path.relative_to(folder).as_posix(), 0, bytes, problem=problem)
-            roots.append(target)
+            else:
+                roots.append(target)
         for name in names:
             yield _plain_file(source, folder, Path(place, name))
     for error in errors:

@@ -178,3 +178,15 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
 def test_what_file_managers_leave_is_junk() -> None:
     names = ["__MACOSX/._a.png", "a/._b.png", ".DS_Store", "x/Thumbs.db", "a.npz", "a.png", "_a.png", ".hidden.png"]
     assert [name for name in names if not is_junk(name)] == ["a.png", "_a.png", ".hidden.png"]
+
+
+def test_a_link_that_leads_upwards_keeps_no_other_link_from_being_followed(tmp_path: Path) -> None:
+    source, other = tmp_path / "source", tmp_path / "other"
+    source.mkdir()
+    other.mkdir()
+    (other / "x.png").write_bytes(b"x")
+    (source / "above").symlink_to(tmp_path)
+    (source / "more").symlink_to(other)
+    files = files_of(source)
+    assert files["more/x.png"].problem is None
+    assert files["above"].problem is not None
