@@ -33,18 +33,23 @@ def unet_function(unet: UNet2DConditionModel) -> Predict:
     return predict
 
 
-class CompiledLater:
-    """Calls the UNet as it is until compiling it costs little, then compiled."""
+class CompileAhead:
+    """Compiles the UNet's step for `device` in other processes, from now on; `hit_seconds` appears when that is done."""
 
-    def __init__(
-        self, unet: UNet2DConditionModel, edition: shapes.Edition, batch: int, end: float, backend: str = "inductor"
-    ) -> None:
-        self._plain = self._call = unet_function(unet)
-        self._end, self._folder = end, tempfile.TemporaryDirectory()
-        self._hit_seconds = Path(self._folder.name) / "seconds"
-        self._backend, arguments = backend, (edition, batch, str(unet.device), self._hit_seconds, backend)
+    def __init__(self, edition: shapes.Edition, batch: int, device: str, backend: str = "inductor") -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.hit_seconds, self.backend = Path(self._folder.name) / "seconds", backend
+        arguments = (edition, batch, device, self.hit_seconds, backend)
         self.compiler = threading.Thread(target=_compile_twice, args=arguments, daemon=True)
         self.compiler.start()
+
+
+class CompiledLater:
+    """Calls the UNet as it is until compiling it costs little of the time until `end`, then compiled."""
+
+    def __init__(self, unet: UNet2DConditionModel, ahead: CompileAhead, end: float) -> None:
+        self._plain = self._call = unet_function(unet)
+        self._ahead, self._end = ahead, end
 
     @property
     def compiled(self) -> bool:
@@ -53,12 +58,12 @@ class CompiledLater:
 
     def __call__(self, noisy: Tensor, times: Tensor, states: Tensor) -> Tensor:
         """The UNet's prediction (n, c, h, w)."""
-        if not self.compiled and self._hit_seconds.exists():
-            seconds = float(self._hit_seconds.read_text())
-            self._hit_seconds.unlink()
+        if not self.compiled and self._ahead.hit_seconds.exists():
+            seconds = float(self._ahead.hit_seconds.read_text())
+            self._ahead.hit_seconds.unlink()
             if self._end - time.monotonic() > 4 * seconds:
                 log.info("switching to the compiled UNet; a cache hit took %.1f s", seconds)
-                self._call = torch.compile(self._plain, backend=self._backend)
+                self._call = torch.compile(self._plain, backend=self._ahead.backend)
         return self._call(noisy, times, states)
 
 

@@ -16,7 +16,14 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from pocket.models import shapes
 from pocket.models.publish import save_sharded
 from pocket.training.autoencoder import encode, new_autoencoder, noisy_round_trip, normalise, reconstruction
-from pocket.training.compile_ahead import CompiledLater, Predict, mixed_precision, set_up_device, unet_function
+from pocket.training.compile_ahead import (
+    CompileAhead,
+    CompiledLater,
+    Predict,
+    mixed_precision,
+    set_up_device,
+    unet_function,
+)
 from pocket.training.controlnet import train_controlnet
 from pocket.training.diffusion import Diffusion, new_diffusion
 from pocket.training.latent_store import LatentStore, to_device
@@ -45,10 +52,13 @@ class GpuTraining:
         missing = [name for name in PHASES if not (self.out / name).is_dir()]
         ends = self._ends(missing, start, 60 * minutes)
         log.info("torch %s on %s, %.1f minutes for: %s", torch.__version__, self.device, minutes, ", ".join(missing))
+        compiles = self.recipe.compile and "base" in missing
+        # It takes 95 s: started here, it is done when the autoencoder is.
+        ahead = CompileAhead(self.edition, self.recipe.base.batch, str(self.device)) if compiles else None
         with LiveCorpus(self.recipe.images, self.base / "tokenizer" / "tokenizer.json", shapes.TOKENS) as corpus:
             vae = self._autoencoder(corpus, ends)
             store = LatentStore(vae, corpus.arrays, self.recipe, self.generator)
-            diffusion = self._base(corpus, store, vae, ends)
+            diffusion = self._base(corpus, store, vae, ends, ahead)
             if "controlnet" in missing:
                 plan = self._plan("controlnet", ends["controlnet"])
                 net = train_controlnet(diffusion, store, self.edition, self.recipe.seed, plan)
@@ -93,7 +103,14 @@ class GpuTraining:
         save_sharded(folder, vae)
         return vae
 
-    def _base(self, corpus: LiveCorpus, store: LatentStore, vae: AutoencoderKL, ends: dict[str, float]) -> Diffusion:
+    def _base(
+        self,
+        corpus: LiveCorpus,
+        store: LatentStore,
+        vae: AutoencoderKL,
+        ends: dict[str, float],
+        ahead: CompileAhead | None,
+    ) -> Diffusion:
         """UNet and text encoder, trained on the latents of every image rendered so far."""
         folder, recipe = self.out / "base", self.recipe.base
         if "base" not in ends:
@@ -104,7 +121,8 @@ class GpuTraining:
         published = CLIPTextModel.from_pretrained(self.base / "text_encoder").float()
         diffusion.text_encoder.load_state_dict(published.state_dict())
         diffusion.to(self.device)
-        predict = self._predict(diffusion, ends["base"])
+        unet = diffusion.unet
+        predict: Predict = CompiledLater(unet, ahead, ends["base"]) if ahead else unet_function(unet)
 
         def loss() -> torch.Tensor:
             batch = store.sample(recipe.batch)
@@ -120,8 +138,3 @@ class GpuTraining:
         log.info("base: learned from %d images", len(store.index()))
         save_sharded(folder, pipeline(vae, diffusion))
         return diffusion
-
-    def _predict(self, diffusion: Diffusion, end: float) -> Predict:
-        if self.recipe.compile:
-            return CompiledLater(diffusion.unet, self.edition, self.recipe.base.batch, end)
-        return unet_function(diffusion.unet)

@@ -15,8 +15,8 @@ from pocket.training.diffusion import stratified_times, velocity_weights
 from pocket.training.live_corpus import SIDE, WITH_EDGES, ImageArrays
 from pocket.training.recipe import GpuRecipe
 
-ENCODED_AT_ONCE = 64
-UPDATE_SECONDS = 15.0
+ENCODED_AT_ONCE = 256
+UPDATE_SECONDS = 20.0
 """How often newly rendered images join the others."""
 
 
@@ -63,7 +63,7 @@ class LatentStore:
         self._next_update = 0.0
 
     def index(self, *, with_edges: bool = False) -> Tensor:
-        """Which images are stored, (n,), or those with edges among them; every 15 s new ones are encoded first."""
+        """Which images are stored, (n,), or those with edges among them; every 20 s new ones are encoded first."""
         if time.monotonic() >= self._next_update:
             self._update()
             self._next_update = time.monotonic() + UPDATE_SECONDS

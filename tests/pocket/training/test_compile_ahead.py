@@ -7,7 +7,7 @@ import torch
 
 from pocket.models import shapes
 from pocket.training import compile_ahead
-from pocket.training.compile_ahead import CompiledLater
+from pocket.training.compile_ahead import CompileAhead, CompiledLater
 from tests.pocket.training.tiny import TINY
 
 
@@ -19,8 +19,9 @@ def test_the_unet_is_compiled_once_that_is_known_to_be_quick(monkeypatch: pytest
     states, times = torch.randn(2, 77, shapes.TEXT_WIDTH), torch.tensor([10, 900])
     predictions = []
     for seconds_left, compiled in ((3600, True), (30, False)):
-        predict = CompiledLater(unet, TINY, 2, time.monotonic() + seconds_left, backend="eager")
-        predict.compiler.join()
+        ahead = CompileAhead(TINY, 2, "cpu", backend="eager")
+        ahead.compiler.join()
+        predict = CompiledLater(unet, ahead, time.monotonic() + seconds_left)
         predictions.append(predict(noisy, times, states).detach())
         assert predict.compiled == compiled
     torch.testing.assert_close(*predictions)
@@ -32,11 +33,12 @@ def test_the_compile_cache_is_filled_by_another_process() -> None:
     """Compiling in two other processes ends well, the compiled UNet takes over and predicts what the plain one does."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     unet = shapes.unet(TINY).to(device, memory_format=torch.channels_last)
-    predict = CompiledLater(unet, TINY, 2, time.monotonic() + 36_000)
+    ahead = CompileAhead(TINY, 2, device)
+    predict = CompiledLater(unet, ahead, time.monotonic() + 36_000)
     noisy = torch.randn(2, 4, 16, 16, device=device).contiguous(memory_format=torch.channels_last)
     states, times = torch.randn(2, 77, shapes.TEXT_WIDTH, device=device), torch.tensor([10, 900], device=device)
     plain = predict(noisy, times, states)
     assert not predict.compiled
-    predict.compiler.join()
+    ahead.compiler.join()
     torch.testing.assert_close(predict(noisy, times, states), plain, atol=1e-3, rtol=1e-3)
     assert predict.compiled
