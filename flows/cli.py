@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anime_lora.cli import examples
+from anime_lora.cli.page import examples
 from anime_lora.config import paths
 from anime_lora.files import write_json
 from flows.champion.preflight import preflight

@@ -20,8 +20,8 @@ class Door:
 
 
 def doors() -> list[Door]:
-    """The stage commands of `cli.py`, in its order."""
-    tree = ast.parse((ROOT / "anime_lora" / "cli.py").read_text(encoding="utf-8"))
+    """The stage commands of `cli/stages.py`, in its order."""
+    tree = ast.parse((ROOT / "anime_lora" / "cli" / "stages.py").read_text(encoding="utf-8"))
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     named = [(function.name.replace("_", "-"), function) for function in functions]
     return [_door(stage, function) for stage, function in named if stage in STAGES]

@@ -18,6 +18,7 @@ MAY = {
     "training": HALL | {"diffusion", "lora"},
     "sampling": HALL | {"diffusion"},
     "evaluation": HALL | {"data", "diffusion", "sampling"},
+    "cli": HALL | {"data", "diffusion", "lora", "training", "sampling", "evaluation"},
 }
 HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate", "prefect", "dvc")
 
