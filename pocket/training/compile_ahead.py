@@ -34,7 +34,7 @@ def unet_function(unet: UNet2DConditionModel) -> Predict:
 
 
 class CompileAhead:
-    """Compiles the UNet's step for `device` in other processes, from now on; `hit_seconds` appears when that is done."""
+    """Compiles the UNet's step in other processes from now on; `hit_seconds` appears when that is done."""
 
     def __init__(self, edition: shapes.Edition, batch: int, device: str, backend: str = "inductor") -> None:
         self._folder = tempfile.TemporaryDirectory()

@@ -90,7 +90,7 @@ class LiveCorpus:
 
     def rendered(self) -> NDArray[np.intp]:
         """Indices of the images that are whole."""
-        return np.flatnonzero(self.arrays.state)
+        return np.flatnonzero(np.array(self.arrays.state))  # of a copy: the renderers go on writing
 
     def wait_for(self, count: int) -> None:
         """Wait until `count` images are rendered.
