@@ -38,7 +38,8 @@ class BadImageError(AnimeLoraError):
 
     Args:
         reason: the message, for people.
-        code: the same in a word, for counting: `damaged`, `no_image`, `too_large`, `bomb`, `memory` or `unreadable`.
+        code: the same in a word, for counting: `damaged`, `no_image`, `format` (one that is not opened), `too_large`,
+            `bomb`, `memory` or `unreadable`.
     """
 
     def __init__(self, reason: str, code: str = "damaged") -> None:

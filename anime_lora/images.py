@@ -20,9 +20,9 @@ from PIL.PngImagePlugin import PngInfo
 from scipy.fft import dctn
 
 from anime_lora.errors import BadImageError
+from anime_lora.image_formats import FORMATS, describe_unread, register_plugins
 
-FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp"}
-"""Formats that are opened, by Pillow's name, and the suffix a file of each is stored with."""
+register_plugins()
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,7 +45,7 @@ def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
         BadImageError: not an image, a format not allowed, too many pixels, or damaged; the message is the reason.
     """
     with image_errors():
-        image = Image.open(io.BytesIO(content), formats=list(FORMATS))
+        image = _open(content)
         if max_pixels is not None and image.width * image.height > max_pixels:
             raise BadImageError(
                 f"{image.width}x{image.height} pixels, more than ingest.max_pixels = {max_pixels}", "too_large"
@@ -54,6 +54,15 @@ def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
         if image.format == "MPO":  # a JPEG with more frames behind it, as phones write; Pillow's JPEG plugin opens it
             image.format = "JPEG"
     return image
+
+
+def _open(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=list(FORMATS))
+    except UnidentifiedImageError:
+        if reason := describe_unread(content):
+            raise BadImageError(reason, "format") from None
+        raise
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from anime_lora.data.sources import SourceFile, is_junk, list_all, printable
 from anime_lora.errors import BadImageError, SourceError
 from anime_lora.executors import map_ordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
-from anime_lora.images import FORMATS, decode, image_errors
+from anime_lora.image_formats import FORMATS
+from anime_lora.images import decode, image_errors
 from anime_lora.progress import track
 
 CACHE = paths.CACHE / "ingest"
@@ -127,7 +128,8 @@ def _memo_key(file: SourceFile, section: Ingest) -> str | None:
     """Identity of an unchanged local file; None for archives and remote files, which are read again."""
     if file.local is None:
         return None
-    return f"{printable(str(file.local.resolve()))}|{file.size}|{file.local.stat().st_mtime_ns}|{section.max_pixels}"
+    place = printable(str(file.local.resolve()))
+    return f"{place}|{file.size}|{file.version}|{section.max_pixels}|{'+'.join(FORMATS)}"
 
 
 def _jobs(new: list[SourceFile], section: Ingest, store: Path) -> Iterator[Job]:

@@ -15,7 +15,7 @@ import pytest
 from tests.house.doors import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OPTIONAL = {"distributed": "dask"}
+OPTIONAL = {"distributed": "dask", "pillow_heif": "heif"}
 """Modules that the library imports only where a setting asks for them, and the extra that brings them."""
 
 
@@ -49,7 +49,7 @@ def required(requirements: list[str]) -> set[str]:
 
 
 def test_the_library_requires_exactly_what_it_imports() -> None:
-    """`bitsandbytes` and others that only a setting needs are among it; Dask comes with an extra."""
+    """`bitsandbytes` and others that only a setting needs are among it; Dask and HEIC come with extras."""
     assert set(OPTIONAL) <= third_party("anime_lora")
     assert required(PROJECT["dependencies"]) == distributions(third_party("anime_lora") - set(OPTIONAL))
 
