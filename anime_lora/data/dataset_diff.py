@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anime_lora.config import paths
-from anime_lora.data.measures import dataset_drift
+from anime_lora.data.quality.measures import dataset_drift
 from anime_lora.errors import DatasetError
 from anime_lora.files import read_rows
 

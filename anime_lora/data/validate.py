@@ -10,11 +10,11 @@ import pandas as pd
 from anime_lora.config import paths
 from anime_lora.config.data import Validate
 from anime_lora.config.section import Compute
-from anime_lora.data.checks import Candidate, check
-from anime_lora.data.duplicates import cluster_names
 from anime_lora.data.manifest import PASSING, IngestedFile, QuarantinedFile, Unusable, ValidImage, read_manifest
-from anime_lora.data.measures import Measures, dataset_drift, measure
 from anime_lora.data.memo import Memo
+from anime_lora.data.quality.checks import Candidate, check
+from anime_lora.data.quality.duplicates import cluster_names
+from anime_lora.data.quality.measures import Measures, dataset_drift, measure
 from anime_lora.errors import DatasetError
 from anime_lora.executors import map_ordered
 from anime_lora.files import fresh_folder, write_json, write_jsonl

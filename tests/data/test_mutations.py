@@ -16,7 +16,7 @@ from anime_lora.config.load import load_params
 from anime_lora.data import ingest, resize
 from anime_lora.data.captions import read_captions
 from anime_lora.data.manifest import Unusable
-from anime_lora.data.measures import measure
+from anime_lora.data.quality.measures import measure
 from anime_lora.data.sources import list_files
 from anime_lora.errors import SourceError
 from tests.data.conftest import ROOT, image

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from anime_lora.data import measures
+from anime_lora.data.quality import measures
 from anime_lora.errors import DatasetError
 from anime_lora.files import read_jsonl
 from tests.data.conftest import Project, image

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from anime_lora.data.duplicates import cluster_labels, cluster_names
+from anime_lora.data.quality.duplicates import cluster_labels, cluster_names
 
 
 def test_clusters_join_by_chains_and_hold_to_the_limit() -> None:

@@ -8,7 +8,7 @@ from pandera.errors import SchemaErrors
 
 from anime_lora.config.data import Validate
 from anime_lora.data.manifest import QuarantinedFile
-from anime_lora.data.measures import Measures
+from anime_lora.data.quality.measures import Measures
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anime_lora.data.measures import SIDE, contrast, dataset_drift, laplacian_variance, phash, psi
+from anime_lora.data.quality.measures import SIDE, contrast, dataset_drift, laplacian_variance, phash, psi
 from anime_lora.images import luma
 from tests.data.conftest import image
 
