@@ -1,14 +1,23 @@
 """Where per-image work happens: local processes, or a Dask cluster when an address is set."""
 
+import multiprocessing
 import os
-from collections import deque
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import version
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,10 +35,13 @@ PACKAGES = ("numpy", "pillow", "scipy")
 """Those whose version can change the bytes of an image or a measure."""
 
 
-def map_ordered(
+def map_unordered(
     function: Callable[[In], Out], items: Iterable[In], workers: int, dask_address: str | None
-) -> Iterator[Out]:
-    """`map(function, items)` on the workers, results in the order of the items, a bounded number in flight.
+) -> Iterator[tuple[int, Out]]:
+    """`function` of each item on the workers: the item's place and its result, as soon as it is there.
+
+    A bounded number is in flight. Results do not wait for those of earlier items, so that a caller who stores each at
+    once loses at a kill only what the workers are at.
 
     A worker may run an item twice, also at once with another: `function` must leave the same files each time, whole
     or not at all. Paths in the items must be absolute: a Dask worker has a working directory of its own.
@@ -40,14 +52,18 @@ def map_ordered(
     stream = iter(items)
     first = list(islice(stream, IN_PROCESS + 1))
     if len(first) <= IN_PROCESS:
-        yield from map(function, first)
+        yield from enumerate(map(function, first))
         return
+    places = enumerate(chain(first, stream))
     with _processes(workers) if dask_address is None else _cluster(dask_address, function.__module__) as (pool, count):
-        more = islice(stream, max(0, QUEUED * count - len(first)))
-        waiting = deque(pool.submit(function, item) for batch in (first, more) for item in batch)
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(pool.submit(function, item) for item in islice(stream, 1))
+        waiting: dict[Future[Out], int] = {}
+        while True:
+            for place, item in islice(places, QUEUED * count - len(waiting)):
+                waiting[pool.submit(function, item)] = place
+            if not waiting:
+                return
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(future), future.result()
 
 
 @contextmanager
@@ -55,13 +71,25 @@ def _processes(workers: int) -> Iterator[tuple[Executor, int]]:
     """`workers` processes (0: one per core), and how many."""
     count = workers or os.cpu_count() or 1
     try:
-        with ProcessPoolExecutor(count) as pool:
+        with ProcessPoolExecutor(count, initializer=end_with_parent) as pool:
             yield pool, count
     except BrokenExecutor as error:
         raise AnimeLoraError(
             f"one of {count} worker processes was ended from outside, most often for want of memory: "
             "set compute.workers in params.yaml lower; what was made so far is kept"
         ) from error
+
+
+def end_with_parent() -> None:
+    """Have this worker process end as soon as the process that started it is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

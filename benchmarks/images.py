@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from anime_lora.data.resize import Job, make_square
-from anime_lora.executors import map_ordered
+from anime_lora.executors import map_unordered
 
 
 def images(folder: Path, count: int, side: int) -> list[Path]:
@@ -48,7 +48,7 @@ def rate(files: list[Path], out: Path, workers: int, address: str | None) -> flo
     made = (
         map(make_square, jobs(files, out))
         if workers == 1
-        else map_ordered(make_square, jobs(files, out), workers, address)
+        else map_unordered(make_square, jobs(files, out), workers, address)
     )
     assert len(list(made)) == len(files)
     return len(files) / (time.perf_counter() - start)

@@ -13,7 +13,7 @@ from anime_lora.data.manifest import PASSING, IngestedFile, Unusable
 from anime_lora.data.memo import Memo
 from anime_lora.data.sources import SourceFile, is_junk, list_all, printable
 from anime_lora.errors import BadImageError, SourceError
-from anime_lora.executors import map_ordered
+from anime_lora.executors import map_unordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
 from anime_lora.image_formats import FORMATS
 from anime_lora.images import decode, image_errors
@@ -96,15 +96,14 @@ def open_all(
     """What became of each file; only those that `memo` does not know are opened."""
     known = [_rejected(file, section) or _remembered(file, section, memo, store) for file in images]
     new = [file for file, result in zip(images, known, strict=True) if result is None]
-    results = map_ordered(open_image, _jobs(new, section, store), compute.workers, compute.dask_address)
-    fresh = iter(list(track(results, "ingest", "ingest", len(new), "file")))
-    opened = []
-    for file, remembered in zip(images, known, strict=True):
-        result = remembered or next(fresh)
-        opened.append(result)
-        if not remembered and not (isinstance(result, Unusable) and result.code in PASSING):
-            memo.put(_memo_key(file, section) or f"{file.source}!{file.path}", result)
-    return opened
+    results = map_unordered(open_image, _jobs(new, section, store), compute.workers, compute.dask_address)
+    fresh: dict[int, Opened] = {}
+    for place, result in track(results, "ingest", "ingest", len(new), "file"):
+        fresh[place] = result
+        if not (isinstance(result, Unusable) and result.code in PASSING):
+            memo.put(_memo_key(new[place], section) or f"{new[place].source}!{new[place].path}", result)
+    in_order = iter(fresh[place] for place in range(len(new)))
+    return [remembered or next(in_order) for remembered in known]
 
 
 def _rejected(file: SourceFile, section: Ingest) -> Unusable | None:

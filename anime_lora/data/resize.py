@@ -12,7 +12,7 @@ from anime_lora.config.section import Compute
 from anime_lora.data.manifest import PASSING, QuarantinedFile, SquareImage, Unusable, ValidImage, read_manifest
 from anime_lora.data.memo import Memo
 from anime_lora.errors import BadImageError, DatasetError
-from anime_lora.executors import map_ordered
+from anime_lora.executors import map_unordered
 from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
 from anime_lora.images import crop_square, decode, image_errors, png_bytes, to_rgb
 from anime_lora.progress import track
@@ -58,8 +58,9 @@ def resize(
     jobs = {image.id: _job(section, store / image.store, folder / f"{image.id}.png") for image in images}
     results = {key: known for key, job in jobs.items() if (known := _remembered(memo, key, job)) is not None}
     new = [key for key in jobs if key not in results]
-    made = map_ordered(make_square, (jobs[key] for key in new), compute.workers, compute.dask_address)
-    for key, result in zip(new, track(made, "resize", "resize", len(new), "image"), strict=True):
+    made = map_unordered(make_square, (jobs[key] for key in new), compute.workers, compute.dask_address)
+    for place, result in track(made, "resize", "resize", len(new), "image"):
+        key = new[place]
         results[key] = result
         if not (isinstance(result, Unusable) and result.code in PASSING):
             memo.put(key, result)

@@ -16,7 +16,7 @@ from anime_lora.data.quality.checks import Candidate, check
 from anime_lora.data.quality.duplicates import cluster_names
 from anime_lora.data.quality.measures import Measures, dataset_drift, measure
 from anime_lora.errors import DatasetError
-from anime_lora.executors import map_ordered
+from anime_lora.executors import map_unordered
 from anime_lora.files import fresh_folder, write_json, write_jsonl
 from anime_lora.progress import track
 
@@ -81,8 +81,10 @@ def measure_all(
     taken = {file.id: file for file in files if file.id and file.store and file.status == "taken"}
     measured = {one: known for one in taken if (known := memo.get(one)) is not None}
     new = {one: (source / str(file.store)).absolute() for one, file in taken.items() if one not in measured}
-    results = map_ordered(measure, new.values(), compute.workers, compute.dask_address)
-    for one, result in zip(new, track(results, "validate", "validate", len(new), "image"), strict=True):
+    ids = list(new)
+    results = map_unordered(measure, new.values(), compute.workers, compute.dask_address)
+    for place, result in track(results, "validate", "validate", len(new), "image"):
+        one = ids[place]
         measured[one] = result
         if not (isinstance(result, Unusable) and result.code in PASSING):
             memo.put(one, result)
