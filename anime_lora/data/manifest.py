@@ -105,6 +105,22 @@ class QuarantinedFile(Row):
 
 
 @dataclass(frozen=True)
+class ClusterMember(Row):
+    """A file of a cluster of more than one: near-duplicates, and copies of one image."""
+
+    STAGE = "validate"
+    FILE = "clusters.jsonl"
+
+    cluster: str
+    """As in the images' manifest."""
+    id: str
+    source: str
+    path: str
+    in_dataset: bool
+    """Whether it is in the manifest; of equal bytes or pixels only the first is."""
+
+
+@dataclass(frozen=True)
 class SquareImage(Row):
     """An image as the trainer's square."""
 

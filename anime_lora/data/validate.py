@@ -10,10 +10,18 @@ import pandas as pd
 from anime_lora.config import paths
 from anime_lora.config.data import Validate
 from anime_lora.config.section import Compute
-from anime_lora.data.manifest import PASSING, IngestedFile, QuarantinedFile, Unusable, ValidImage, read_manifest
+from anime_lora.data.manifest import (
+    PASSING,
+    ClusterMember,
+    IngestedFile,
+    QuarantinedFile,
+    Unusable,
+    ValidImage,
+    read_manifest,
+)
 from anime_lora.data.memo import Memo
 from anime_lora.data.quality.checks import Candidate, check
-from anime_lora.data.quality.duplicates import cluster_names
+from anime_lora.data.quality.duplicates import cluster_members, cluster_names
 from anime_lora.data.quality.measures import Measures, dataset_drift, measure
 from anime_lora.errors import DatasetError
 from anime_lora.executors import map_unordered
@@ -46,7 +54,7 @@ class Summary:
 def validate(
     section: Validate, compute: Compute, source: Path = paths.INGEST, out: Path = paths.VALIDATE, cache: Path = CACHE
 ) -> None:
-    """Write `manifest.jsonl` of usable images, `quarantine.jsonl` of all others, and `summary.json`.
+    """Write `manifest.jsonl` of usable images, `quarantine.jsonl` of all others, `clusters.jsonl` and `summary.json`.
 
     Raises:
         DatasetError: ingest's manifest is missing, or a limit of the section is passed.
@@ -68,6 +76,7 @@ def validate(
     with fresh_folder(out, paths.WRITES[paths.VALIDATE]) as beside:
         write_jsonl(beside / ValidImage.FILE, manifest)
         write_jsonl(beside / QuarantinedFile.FILE, quarantine)
+        write_jsonl(beside / ClusterMember.FILE, cluster_members(files, candidates, manifest))
         write_json(beside / "summary.json", vars(summary))
     memo.save()
     report_drift(good, cache / "last.json")
