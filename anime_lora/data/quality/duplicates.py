@@ -103,7 +103,7 @@ def cluster_names(ids: list[str], hashes: list[str], bits: int) -> list[str]:
 def cluster_members(
     files: Iterable[IngestedFile], candidates: Iterable[Candidate], manifest: Iterable[ValidImage]
 ) -> list[ClusterMember]:
-    """Every file whose image is, or has the pixels of, one of a cluster with more than one file; those in the dataset first."""
+    """Every file of a cluster of several: its images, and copies of them by bytes or pixels, which come last."""
     clusters = {image.id: image.cluster for image in manifest}
     pixels = {image.id: image.measures.pixels for image in candidates}
     by_pixels = {pixels[one]: cluster for one, cluster in clusters.items()}
