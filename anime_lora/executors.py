@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -14,19 +15,22 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from anime_lora.errors import AnimeLoraError
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 IN_PROCESS = 24
-"""So many items at most are done in this process: starting workers would take longer."""
+"""So many items at most are done on this machine: a cluster would take longer to reach."""
+GIVE_UP = 16
+"""Items that may end their workers before one gives a result: then it is not the items."""
 QUEUED = 4
 """Items handed out per worker: none waits for work, and memory stays bounded."""
 TIMEOUT = 20.0
@@ -36,7 +40,11 @@ PACKAGES = ("numpy", "pillow", "scipy")
 
 
 def map_unordered(
-    function: Callable[[In], Out], items: Iterable[In], workers: int, dask_address: str | None
+    function: Callable[[In], Out],
+    items: Iterable[In],
+    workers: int,
+    dask_address: str | None,
+    on_death: Callable[[In], Out] | None = None,
 ) -> Iterator[tuple[int, Out]]:
     """`function` of each item on the workers: the item's place and its result, as soon as it is there.
 
@@ -46,38 +54,147 @@ def map_unordered(
     A worker may run an item twice, also at once with another: `function` must leave the same files each time, whole
     or not at all. Paths in the items must be absolute: a Dask worker has a working directory of its own.
 
+    Args:
+        function: a function of a module, which workers can import.
+        items: taken one by one, as workers need them.
+        workers: local processes; 0: one per core.
+        dask_address: a Dask scheduler whose workers do it instead.
+        on_death: the result of an item on which a worker died (killed for want of memory, crashed in a decoder) and
+            died again when it ran alone. Without it, that is an error, and a few items run in this process.
+
     Raises:
         AnimeLoraError: the workers cannot be started or reached, or were lost.
     """
     stream = iter(items)
     first = list(islice(stream, IN_PROCESS + 1))
-    if len(first) <= IN_PROCESS:
+    few = len(first) <= IN_PROCESS
+    if few and on_death is None:
         yield from enumerate(map(function, first))
         return
     places = enumerate(chain(first, stream))
-    with _processes(workers) if dask_address is None else _cluster(dask_address, function.__module__) as (pool, count):
-        waiting: dict[Future[Out], int] = {}
-        while True:
-            for place, item in islice(places, QUEUED * count - len(waiting)):
-                waiting[pool.submit(function, item)] = place
-            if not waiting:
-                return
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(future), future.result()
+    local = dask_address is None or few
+    with _processes(workers) if local else _cluster(str(dask_address), function.__module__) as pool:
+        done = 0
+        for place, result in _run(pool, function, places):
+            if not isinstance(result, Died):
+                done += 1
+                yield place, result
+            elif on_death is None or (pool.deaths >= GIVE_UP and not done):
+                raise pool.error(result.cause) from result.cause
+            else:
+                yield place, on_death(result.item)
+
+
+@dataclass(frozen=True)
+class Died(Generic[In]):
+    """Instead of a result: the item that ended two workers."""
+
+    item: In
+    cause: BaseException
+
+
+def _run(
+    pool: "Workers", function: Callable[[In], Out], places: Iterator[tuple[int, In]]
+) -> Iterator[tuple[int, Out | Died[In]]]:
+    """Each place with its result; items that were with a worker when one died run once more, each alone."""
+    waiting: dict[Future[Out], tuple[int, In]] = {}
+    suspects: list[tuple[int, In]] = []
+    while True:
+        if not suspects:
+            for place, item in islice(places, QUEUED * pool.count - len(waiting)):
+                waiting[pool.submit(function, item)] = place, item
+        if not waiting and not suspects:
+            return
+        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+            place, item = waiting.pop(future)
+            if isinstance(future.exception(), pool.death):
+                suspects.append((place, item))
+            else:
+                yield place, future.result()
+        if suspects and not waiting:
+            pool.renew()
+            for place, item in suspects:
+                yield place, _alone(pool, function, item)
+            suspects = []
+
+
+def _alone(pool: "Workers", function: Callable[[In], Out], item: In) -> Out | Died[In]:
+    future = pool.submit(function, item)
+    cause = future.exception()
+    if cause is None or not isinstance(cause, pool.death):
+        return future.result()
+    pool.deaths += 1
+    pool.renew()
+    return Died(item, cause)
+
+
+class Workers(ABC):
+    """Those that do the work; they are renewed when one dies."""
+
+    death: tuple[type[BaseException], ...]
+    """What a future raises when its worker died, or when a result was lost with it."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        """How many items are done at once."""
+        self.deaths = 0
+        """Items that ended a worker although they ran alone."""
+
+    @abstractmethod
+    def submit(self, function: Callable[[In], Out], item: In) -> Future[Out]:
+        """Begin an item; a worker's death is in the future, too, when it was there before."""
+
+    @abstractmethod
+    def renew(self) -> None:
+        """Replace dead workers."""
+
+    @abstractmethod
+    def error(self, cause: BaseException) -> AnimeLoraError:
+        """What is said when workers die whatever they are given."""
+
+
+class _Processes(Workers):
+    """Processes of this machine."""
+
+    death = (BrokenExecutor,)
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self._pool = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self.count, initializer=end_with_parent)
+
+    def submit(self, function: Callable[[In], Out], item: In) -> Future[Out]:
+        try:
+            return self._pool.submit(function, item)
+        except BrokenExecutor as error:
+            future: Future[Out] = Future()
+            future.set_exception(error)
+            return future
+
+    def renew(self) -> None:
+        self.close()
+        self._pool = self._start()
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def error(self, cause: BaseException) -> AnimeLoraError:
+        return AnimeLoraError(
+            f"one of {self.count} worker processes was ended from outside, most often for want of memory: "
+            "set compute.workers in params.yaml lower; what was made so far is kept"
+        )
 
 
 @contextmanager
-def _processes(workers: int) -> Iterator[tuple[Executor, int]]:
-    """`workers` processes (0: one per core), and how many."""
-    count = workers or os.cpu_count() or 1
+def _processes(workers: int) -> Iterator[Workers]:
+    """`workers` processes, 0: one per core."""
+    pool = _Processes(workers or os.cpu_count() or 1)
     try:
-        with ProcessPoolExecutor(count, initializer=end_with_parent) as pool:
-            yield pool, count
-    except BrokenExecutor as error:
-        raise AnimeLoraError(
-            f"one of {count} worker processes was ended from outside, most often for want of memory: "
-            "set compute.workers in params.yaml lower; what was made so far is kept"
-        ) from error
+        yield pool
+    finally:
+        pool.close()
 
 
 def end_with_parent() -> None:
@@ -92,11 +209,33 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+class _Cluster(Workers):
+    """The workers of a Dask scheduler, which starts new ones itself."""
+
+    def __init__(self, executor: Executor, count: int, address: str, death: tuple[type[BaseException], ...]) -> None:
+        super().__init__(count)
+        self.death = death
+        self._executor, self._address = executor, address
+
+    def submit(self, function: Callable[[In], Out], item: In) -> Future[Out]:
+        return self._executor.submit(function, item)
+
+    def renew(self) -> None:
+        pass
+
+    def error(self, cause: BaseException) -> AnimeLoraError:
+        return AnimeLoraError(
+            f"the Dask cluster at {self._address} gave up ({type(cause).__name__}: {cause}): look at its workers' "
+            "memory and logs, then run again; what was made so far is kept"
+        )
+
+
 @contextmanager
-def _cluster(address: str, module: str) -> Iterator[tuple[Executor, int]]:
-    """The executor of the Dask scheduler at `address`, and how many items its workers do at once."""
+def _cluster(address: str, module: str) -> Iterator[Workers]:
+    """The workers of the Dask scheduler at `address`."""
     try:
         from distributed import Client, KilledWorker
+        from distributed.comm.core import CommClosedError
         from distributed.scheduler import NoValidWorkerError
     except ImportError as error:
         raise AnimeLoraError(
@@ -109,13 +248,13 @@ def _cluster(address: str, module: str) -> Iterator[tuple[Executor, int]]:
         raise AnimeLoraError(f"compute.dask_address = {address}: no scheduler answers there ({error})") from error
     with client:
         _check_workers(client, address, module)
+        pool = _Cluster(
+            client.get_executor(), sum(client.nthreads().values()), address, (KilledWorker, CommClosedError)
+        )
         try:
-            yield client.get_executor(), sum(client.nthreads().values())
-        except (KilledWorker, NoValidWorkerError, CancelledError) as error:
-            raise AnimeLoraError(
-                f"the Dask cluster at {address} gave up ({type(error).__name__}: {error}): look at its workers' memory "
-                "and logs, then run again; what was made so far is kept"
-            ) from error
+            yield pool
+        except (NoValidWorkerError, CancelledError) as error:
+            raise pool.error(error) from error
 
 
 def _check_workers(client: Any, address: str, module: str) -> None:

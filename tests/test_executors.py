@@ -86,6 +86,49 @@ def test_no_scheduler_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
         list(map_unordered(abs, range(100), 0, "tcp://127.0.0.1:9"))
 
 
+def die_on(item: tuple[int, Path | None]) -> int:
+    """Ends its own process by a signal of the item's number, once only where a marker file can be left."""
+    number, marker = item
+    if number < 0 and not (marker and marker.exists()):
+        if marker:
+            marker.touch()
+        os.kill(os.getpid(), -number)
+        time.sleep(60)
+    return number
+
+
+@pytest.mark.parametrize("count", [3, 120], ids=["few", "many"])
+@pytest.mark.parametrize("signals", [[signal.SIGKILL], [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT]])
+def test_an_item_that_ends_its_worker_is_set_aside_and_the_others_go_on(count: int, signals: list[int]) -> None:
+    items: list[tuple[int, Path | None]] = [(number, None) for number in range(count)]
+    for place, number in enumerate(signals):
+        items.insert(place * len(items) // 2, (-number, None))
+    results = dict(map_unordered(die_on, items, 2, None, lambda item: 1000 - item[0]))
+    assert [results[place] for place in range(len(items))] == [n if n >= 0 else 1000 - n for n, _ in items]
+
+
+def test_an_item_whose_worker_is_ended_once_is_done_the_second_time(tmp_path: Path) -> None:
+    items = [(number, None) for number in range(60)]
+    results = dict(map_unordered(die_on, [*items, (-signal.SIGKILL, tmp_path / "dead")], 2, None, lambda item: 1000))
+    assert results[60] == -signal.SIGKILL
+    assert len(results) == 61
+
+
+def test_workers_that_die_whatever_they_are_given_are_one_error() -> None:
+    with pytest.raises(AnimeLoraError, match=r"set compute\.workers"):
+        list(map_unordered(signal.raise_signal, [signal.SIGKILL] * 100, 2, None, lambda item: None))
+
+
 def test_a_local_worker_ended_from_outside_is_one_error() -> None:
     with pytest.raises(AnimeLoraError, match=r"set compute\.workers"):
         list(map_unordered(signal.raise_signal, [signal.SIGKILL] * 100, 2, None))
+
+
+@pytest.mark.slow
+def test_an_item_that_ends_dask_workers_is_set_aside_and_the_others_go_on(cluster: Cluster) -> None:
+    """Dask tries it on four workers, which the nanny starts anew, and then once more."""
+    cluster.worker("--nanny")
+    items: list[tuple[int, Path | None]] = [(number, None) for number in range(40)]
+    items.insert(5, (-signal.SIGKILL, None))
+    results = dict(map_unordered(die_on, items, 0, cluster.address, lambda item: 1000))
+    assert [results[place] for place in range(41)] == [*range(5), 1000, *range(5, 40)]

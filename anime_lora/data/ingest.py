@@ -9,7 +9,7 @@ from anime_lora.config import paths
 from anime_lora.config.data import Ingest
 from anime_lora.config.section import Compute
 from anime_lora.data.captions import Captions, is_sidecar, read_captions, stem
-from anime_lora.data.manifest import PASSING, IngestedFile, Unusable
+from anime_lora.data.manifest import PASSING, IngestedFile, Unusable, killed
 from anime_lora.data.memo import Memo
 from anime_lora.data.sources import SourceFile, is_junk, list_all, printable
 from anime_lora.errors import BadImageError, SourceError
@@ -96,7 +96,7 @@ def open_all(
     """What became of each file; only those that `memo` does not know are opened."""
     known = [_rejected(file, section) or _remembered(file, section, memo, store) for file in images]
     new = [file for file, result in zip(images, known, strict=True) if result is None]
-    results = map_unordered(open_image, _jobs(new, section, store), compute.workers, compute.dask_address)
+    results = map_unordered(open_image, _jobs(new, section, store), compute.workers, compute.dask_address, killed)
     fresh: dict[int, Opened] = {}
     for place, result in track(results, "ingest", "ingest", len(new), "file"):
         fresh[place] = result

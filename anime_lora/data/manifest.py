@@ -25,7 +25,7 @@ class Row:
 AnyRow = TypeVar("AnyRow", bound=Row)
 
 
-PASSING = ("memory", "unreadable")
+PASSING = ("memory", "unreadable", "killed")
 """Codes of faults that another run may not meet: not remembered, so that the file is tried again."""
 
 
@@ -37,6 +37,14 @@ class Unusable:
     """In a word, as `BadImageError` has it."""
     reason: str
     """In a sentence."""
+
+
+def killed(_: object) -> Unusable:
+    """What becomes of a file on which two workers died."""
+    reason = (
+        "the worker process that opened it was ended, also when it opened nothing else: a crash, or too little memory"
+    )
+    return Unusable("killed", reason)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from anime_lora.config import paths
 from anime_lora.config.data import Resize
 from anime_lora.config.section import Compute
-from anime_lora.data.manifest import PASSING, QuarantinedFile, SquareImage, Unusable, ValidImage, read_manifest
+from anime_lora.data.manifest import PASSING, QuarantinedFile, SquareImage, Unusable, ValidImage, killed, read_manifest
 from anime_lora.data.memo import Memo
 from anime_lora.errors import BadImageError, DatasetError
 from anime_lora.executors import map_unordered
@@ -58,7 +58,7 @@ def resize(
     jobs = {image.id: _job(section, store / image.store, folder / f"{image.id}.png") for image in images}
     results = {key: known for key, job in jobs.items() if (known := _remembered(memo, key, job)) is not None}
     new = [key for key in jobs if key not in results]
-    made = map_unordered(make_square, (jobs[key] for key in new), compute.workers, compute.dask_address)
+    made = map_unordered(make_square, (jobs[key] for key in new), compute.workers, compute.dask_address, killed)
     for place, result in track(made, "resize", "resize", len(new), "image"):
         key = new[place]
         results[key] = result

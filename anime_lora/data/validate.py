@@ -17,6 +17,7 @@ from anime_lora.data.manifest import (
     QuarantinedFile,
     Unusable,
     ValidImage,
+    killed,
     read_manifest,
 )
 from anime_lora.data.memo import Memo
@@ -91,7 +92,7 @@ def measure_all(
     measured = {one: known for one in taken if (known := memo.get(one)) is not None}
     new = {one: (source / str(file.store)).absolute() for one, file in taken.items() if one not in measured}
     ids = list(new)
-    results = map_unordered(measure, new.values(), compute.workers, compute.dask_address)
+    results = map_unordered(measure, new.values(), compute.workers, compute.dask_address, killed)
     for place, result in track(results, "validate", "validate", len(new), "image"):
         one = ids[place]
         measured[one] = result

@@ -4,9 +4,11 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import random
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,13 @@ from anime_lora.config.load import load_params
 from anime_lora.data import ingest, resize
 from anime_lora.data.captions import read_captions
 from anime_lora.data.manifest import Unusable
+from anime_lora.data.quality import measures
 from anime_lora.data.quality.measures import measure
 from anime_lora.data.sources import list_files
 from anime_lora.errors import SourceError
-from tests.data.conftest import ROOT, image
+from anime_lora.files import read_jsonl
+from anime_lora.images import decode
+from tests.data.conftest import ROOT, Project, image
 
 INGEST = load_params(ROOT / "params.yaml").ingest
 
@@ -113,3 +118,33 @@ def test_a_mutated_caption_or_table_gives_text_that_can_be_written_or_is_named(t
         captions = read_captions(list_files(str(tmp_path), 100, 50))
         assert all(caption.text.encode() for caption in captions.by_image.values())
         assert set(captions.unreadable) <= set(files)
+
+
+def test_a_file_on_which_workers_die_is_set_aside_in_every_stage_and_tried_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a decoder that crashes, or the kernel for want of memory, ends the worker: the others go on."""
+    project.add(6)
+    images = [(project.source / f"{number:03d}.png").read_bytes() for number in range(3)]
+
+    def fatal_on(content: bytes) -> Callable[..., Image.Image]:
+        return lambda given, *_: os._exit(1) if given == content else decode(given)
+
+    for module, content in zip((ingest, measures, resize), images, strict=True):
+        monkeypatch.setattr(module, "decode", fatal_on(content))
+    project.ingest()
+    project.validate()
+    project.resize()
+    monkeypatch.undo()
+    monkeypatch.chdir(project.root)
+    taken = {row["path"]: row.get("code") for row in read_jsonl(project.root / "data/ingest/manifest.jsonl")}
+    assert taken == {f"{number:03d}.png": "killed" if number == 0 else None for number in range(6)}
+    aside = [read_jsonl(project.root / f"data/{stage}/quarantine.jsonl") for stage in ("validate", "resize")]
+    assert [[(row["path"], row["check"]) for row in rows] for rows in aside] == [
+        [("000.png", "ingest"), ("001.png", "killed")],
+        [("002.png", "killed")],
+    ]
+    project.ingest()
+    project.validate()
+    project.resize()
+    assert len(read_jsonl(project.root / "data/resize/manifest.jsonl")) == 6

@@ -139,6 +139,7 @@ def test_an_image_that_gives_no_square_is_set_aside_and_the_others_are_made(
     project.resize()
     assert [row["check"] for row in read_jsonl(OUT / "quarantine.jsonl")] == ["memory"]
     assert len(read_jsonl(OUT / "manifest.jsonl")) == 2
+    monkeypatch.setattr(resize, "crop_square", real)
     project.resize()
     assert not (OUT / "quarantine.jsonl").exists()
     assert len(read_jsonl(OUT / "manifest.jsonl")) == 3
