@@ -16,11 +16,10 @@ from huggingface_hub import constants, snapshot_download
 from transformers.utils import logging as transformers_logging
 
 from anime_lora.config.section import Base
-from anime_lora.diffusion.tensor_file import read_header
+from anime_lora.diffusion.weight_file import PICKLED, read_header
 from anime_lora.errors import AdapterError, BaseModelError
 from anime_lora.files import sha256_file
 
-PICKLED = {".ckpt", ".bin", ".pt", ".pth", ".pkl"}
 MIRRORS = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
 """Hub repositories that were taken down, and the copy that is maintained."""
 CONFIGS_FROM = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -92,9 +91,8 @@ def _check(path: Path) -> Path:
         try:
             read_header(path)
         except AdapterError as error:
-            raise BaseModelError(
-                f"base.model {error}; download it again, or if it is a renamed pickle: {HOW_TO_CONVERT}"
-            ) from error
+            how = f": {HOW_TO_CONVERT}" if "a pickle" in str(error) else ""
+            raise BaseModelError(f"base.model {error}{how}") from error
         return path
     index = path / "model_index.json"
     if not index.is_file():
@@ -106,11 +104,11 @@ def _check(path: Path) -> Path:
     if not name.startswith("StableDiffusion") or "XL" in name or name.startswith("StableDiffusion3"):
         raise BaseModelError(f"base.model {path} is a {name}: only Stable Diffusion 1.x and 2.x folders can be trained")
     for part in WEIGHTS:
-        _weight_files(path, part)
+        weight_files(path, part)
     return path
 
 
-def _weight_files(folder: Path, part: str) -> list[Path]:
+def weight_files(folder: Path, part: str) -> list[Path]:
     """The safetensors files of one component: the plain ones, else the fp16 variant."""
     stem = WEIGHTS[part]
     for pattern in (f"{stem}.safetensors", f"{stem}-*.safetensors", f"{stem}.fp16*.safetensors"):
@@ -127,7 +125,7 @@ def _weight_files(folder: Path, part: str) -> list[Path]:
 
 def weights_hash(path: Path) -> str:
     """Hex sha256 over the weights that would be loaded: name and content, in sorted order; configs do not count."""
-    files = [path] if path.is_file() else [file for part in WEIGHTS for file in _weight_files(path, part)]
+    files = [path] if path.is_file() else [file for part in WEIGHTS for file in weight_files(path, part)]
     lines = (f"{'' if path.is_file() else file.relative_to(path).as_posix()}:{sha256_file(file)}\n" for file in files)
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 

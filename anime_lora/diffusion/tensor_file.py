@@ -1,4 +1,4 @@
-"""Safetensors files with the same bytes each time, and their headers.
+"""Safetensors files with the same bytes each time.
 
 safetensors' own writer leaves the order of the metadata to chance (a Rust hash map), so the same adapter would have
 another sha256 in each process. The module lies beside the base model because sampling, training and `lora` all read
@@ -9,34 +9,12 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from anime_lora.errors import AdapterError
-
 DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.uint8: "U8"}
-
-
-@dataclass(frozen=True)
-class TensorEntry:
-    """A header's description of one tensor."""
-
-    dtype: str
-    """As the format writes it: F32, F16, …"""
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Header:
-    """What stands before the data of a safetensors file."""
-
-    metadata: dict[str, str]
-    tensors: dict[str, TensorEntry]
-    """By name, in the file's order."""
 
 
 def serialize(
@@ -71,33 +49,3 @@ def _layout(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], bytes]:
         blocks.append(data)
         start += len(data)
     return entries, b"".join(blocks)
-
-
-def read_header(path: Path) -> Header:
-    """The header of a safetensors file; none of its data is read.
-
-    Raises:
-        AdapterError: the file is not safetensors or is cut short.
-    """
-    try:
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            size = path.stat().st_size
-            if length > size - 8:
-                raise ValueError("its header is longer than the file")
-            entries = json.loads(stream.read(length))
-        metadata = entries.pop("__metadata__", None) or {}
-        if max((entry["data_offsets"][1] for entry in entries.values()), default=0) != size - 8 - length:
-            raise ValueError("its data is cut short")
-        tensors = {name: TensorEntry(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise AdapterError(f"{path} cannot be read as safetensors: {error}") from error
-    return Header(metadata, tensors)
-
-
-def data_hash(path: Path) -> str:
-    """Hex sha256 of the bytes after the header: what webuis know a LoRA by."""
-    with path.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        stream.seek(8 + length)
-        return hashlib.file_digest(stream, "sha256").hexdigest()

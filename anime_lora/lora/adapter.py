@@ -49,6 +49,16 @@ class ModuleWeights:
     magnitude: Tensor | None = None
     """DoRA's length of each output, (out,); None without DoRA."""
 
+    @property
+    def rank(self) -> int:
+        """Number of rows of A."""
+        return int(self.down.shape[0])
+
+    @property
+    def alpha(self) -> float:
+        """What a reader divides by the rank to get the scale, as fp32 holds it."""
+        return float(torch.tensor(self.scale * self.rank, dtype=torch.float32))
+
     def delta(self) -> Tensor:
         """ΔW = scale · B·A; linear (out, in), or convolution (out, in, k, k)."""
         product = self.up.flatten(1).float() @ self.down.flatten(1).float()

@@ -11,11 +11,18 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from anime_lora.diffusion.tensor_file import Header, data_hash, read_header
+from anime_lora.diffusion.weight_file import Header, data_hash, read_header
 from anime_lora.errors import AdapterError
+from anime_lora.lora.architecture import architecture, other_kind
 from anime_lora.lora.formats.lycoris import AdaptedModule, adapted_modules
 
 LISTED_TAGS = 20
+OTHER_ADAPTERS = {
+    "an OFT": (".oft_blocks", ".oft_diag", ".oft_R.weight", ".oft_R"),
+    "an (IA)³": (".on_input", ".ia3_l"),
+    "a GLoRA": (".a1.weight", ".a2.weight"),
+}
+"""Adapters that multiply the base's weights, by endings of their tensors."""
 LONG = 200
 """A longer metadata value is printed as its start and its length: thumbnails, whole tag tables."""
 
@@ -45,22 +52,21 @@ class LoraFile:
     data_sha256: str
     """Hex sha256 of everything after the header."""
     metadata: dict[str, str]
+    made_for: str | None
+    """The base's architecture, where names and shapes tell it."""
 
 
 def inspect(path: Path) -> LoraFile:
     """Read a LoRA file of any known format.
 
     Raises:
-        AdapterError: the file is not there, no safetensors, or holds no LoRA this reads.
+        AdapterError: the file is not there, something else, or holds no LoRA this reads.
     """
-    if not path.is_file():
-        raise AdapterError(f"{path} is not a file")
     header = read_header(path)
     check_opens(path)
     modules, others = adapted_modules(header.tensors)
     if not modules:
-        first = next(iter(header.tensors), None)
-        raise AdapterError(f"{path} holds no LoRA this reads (a full model is none): it has {first}")
+        raise AdapterError(f"{path} {_no_lora(header)}")
     incomplete = [(module, missing) for module in modules if (missing := module.missing_ending()) is not None]
     if incomplete:
         module, missing = incomplete[0]
@@ -81,7 +87,25 @@ def inspect(path: Path) -> LoraFile:
         not_finite=tuple(module.path for module, whole in zip(modules, finite, strict=True) if not whole),
         data_sha256=data_hash(path),
         metadata=header.metadata,
+        made_for=architecture(header.tensors),
     )
+
+
+def _no_lora(header: Header) -> str:
+    """What a file without adapted modules is, and what to do."""
+    kind = other_kind(header.tensors)
+    if kind is not None and kind.startswith("a full checkpoint"):
+        return f"is {kind}, not a LoRA: name it as base.model, or get a LoRA of it by `anime-lora extract`"
+    if kind is not None:
+        return f"is {kind}, not a LoRA: name a LoRA file"
+    adapter = next(
+        (name for name, ends in OTHER_ADAPTERS.items() if any(key.endswith(ends) for key in header.tensors)), None
+    )
+    if adapter is not None:
+        return (
+            f"is {adapter} adapter, which is no pair of factors and is not read here: take a LoRA, LoCon, LoHa or LoKr"
+        )
+    return f"holds no LoRA this reads; its first tensor is {next(iter(header.tensors))}"
 
 
 def check_opens(path: Path) -> None:
@@ -139,6 +163,7 @@ def describe(file: LoraFile) -> list[tuple[str, str]]:
     others = file.other_tensors
     alphas = _counted(f"{alpha:g}" for alpha in file.alphas)
     return [
+        *([("made for", file.made_for)] if file.made_for else []),
         ("file format", _counted(module.family.name for module in file.modules)),
         ("size", f"{file.size / 2**20:.2f} MiB, {_counted(file.dtypes)}"),
         ("modules", f"{len(file.modules)}: {_counted(_part(module.path) for module in file.modules)}"),

@@ -3,8 +3,8 @@
 import contextlib
 import hashlib
 import json
-import warnings
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,14 +14,13 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
 )
-from diffusers.utils import logging as diffusers_logging
 
 from anime_lora.config.section import Base, Compute
 from anime_lora.diffusion.base_model import configs_hash, load_pipeline, locate, weights_hash
 from anime_lora.diffusion.device import pick_device
-from anime_lora.diffusion.tensor_file import read_header
 from anime_lora.errors import AdapterError
 from anime_lora.files import sha256_file
+from anime_lora.lora.load import load_onto
 from anime_lora.sampling.controlnet import load_controlnet
 from anime_lora.sampling.suite import SECOND, STYLE, ModelIdentity
 
@@ -87,36 +86,21 @@ class Pipelines:
         """Put the LoRA in `file` on the base, at weight 0; `label` is its name in a web UI's prompt.
 
         Raises:
-            AdapterError: the file is missing, damaged, or has other shapes than the base.
+            AdapterError: the file is missing, damaged, something else, or was made for another base.
         """
         if not file.is_file():
             raise AdapterError(f"LoRA {file} is not there: {FIXES[name]}")
-        verbosity = diffusers_logging.get_verbosity()
-        diffusers_logging.set_verbosity_error()
-        try:
-            with warnings.catch_warnings():
-                # PEFT says so of every second adapter on one model, which is what is meant here
-                warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
-                self.text_to_image.load_lora_weights(
-                    file.parent, weight_name=file.name, adapter_name=name, local_files_only=True
-                )
-        except Exception as error:
-            raise AdapterError(
-                f"LoRA {file} does not load onto this base ({' '.join(str(error).split())[:240]}): "
-                f"it is damaged or was trained on another base; {FIXES[name]}"
-            ) from error
-        finally:
-            diffusers_logging.set_verbosity(verbosity)
-        if name not in self.text_to_image.get_list_adapters().get("unet", []):
-            raise AdapterError(f"LoRA {file} holds no weights for this base's UNet: {FIXES[name]}")
+        lora = load_onto(self.text_to_image, file, name, f"base.model {self.model}")
+        for note in lora.notes:
+            print(f"LoRA {file}: {note}", file=sys.stderr)
         if name == STYLE:
-            self._predict_as(file)
+            self._predict_as(lora.metadata)
         self.loras[name] = LoadedLora(sha256_file(file), label or file.stem)
         self.set_weights({})
 
-    def _predict_as(self, file: Path) -> None:
-        """Read the UNet's output as the LoRA in `file` was trained to; the base's scheduler may not say which it is."""
-        prediction = PREDICTIONS.get(read_header(file).metadata.get("modelspec.prediction_type", ""))
+    def _predict_as(self, metadata: Mapping[str, str]) -> None:
+        """Read the UNet's output as the LoRA was trained to; the base's scheduler may not say which it is."""
+        prediction = PREDICTIONS.get(metadata.get("modelspec.prediction_type", ""))
         config = self.text_to_image.scheduler.config
         if prediction is None or prediction == config.prediction_type:
             return

@@ -11,7 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from anime_lora.diffusion.tensor_file import hash_tensors, read_header, serialize
+from anime_lora.diffusion.tensor_file import hash_tensors, serialize
+from anime_lora.diffusion.weight_file import read_header
 from anime_lora.errors import BadImageError, DatasetError, TrainingError
 from anime_lora.files import write_bytes
 from anime_lora.images import read_rgb

@@ -48,12 +48,12 @@ def test_pickles_are_refused_with_the_way_out(tmp_path: Path, suffix: str) -> No
         locate(section(file))
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04" + b"\0" * 99, b"\x80\x04.", b""], ids=["zip", "pickle", "empty"])
+@pytest.mark.parametrize("content", [b"PK\x03\x04data.pkl" + b"\0" * 99, b"\x80\x04."], ids=["zip", "pickle"])
 def test_a_pickle_by_another_name_is_refused(tmp_path: Path, content: bytes) -> None:
     """A single file whose bytes are not safetensors: said before configs are looked for, with the way to convert it."""
     file = tmp_path / "model.safetensors"
     file.write_bytes(content)
-    with pytest.raises(BaseModelError, match=r"(?s)cannot be read as safetensors.*renamed pickle.*save_pretrained"):
+    with pytest.raises(BaseModelError, match=r"(?s)a pickle.*save_pretrained"):
         locate(section(file))
 
 

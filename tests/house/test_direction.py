@@ -16,7 +16,7 @@ MAY = {
     "diffusion": HALL,
     "lora": HALL | {"diffusion"},
     "training": HALL | {"diffusion", "lora"},
-    "sampling": HALL | {"diffusion"},
+    "sampling": HALL | {"diffusion", "lora"},
     "evaluation": HALL | {"data", "diffusion", "sampling"},
     "cli": HALL | {"data", "diffusion", "lora", "training", "sampling", "evaluation"},
 }

@@ -10,7 +10,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from anime_lora.diffusion.tensor_file import read_header
+from anime_lora.diffusion.weight_file import read_header
 from anime_lora.errors import AdapterError
 from anime_lora.lora import adapter as lora
 from anime_lora.lora.adapter import ModuleWeights, module_weights, scale

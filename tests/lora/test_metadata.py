@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from anime_lora.config.section import Base
-from anime_lora.diffusion.tensor_file import data_hash, read_header
+from anime_lora.diffusion.weight_file import data_hash, read_header
 from anime_lora.lora.metadata import (
     Lineage,
     TrainingFacts,

@@ -54,13 +54,14 @@ def test_without_a_second_lora_a_copy_of_the_first_is_added_and_leaves_again(
     assert list(pipelines.loras) == ["style"]
 
 
-def test_a_lora_of_zeros_has_no_effect_and_one_of_nan_is_not_finite(
+def test_a_lora_of_zeros_has_no_effect_and_one_of_nan_is_refused(
     base: Base, compute: Compute, lora_file: Path, tmp_path: Path
 ) -> None:
     zeros = filled(lora_file, tmp_path / "zeros.safetensors", 0.0)
     assert check_arithmetic(Pipelines(base, compute), zeros, PROMPTS, None, "zeros").effect == (0, 0)
     nan = filled(lora_file, tmp_path / "nan.safetensors", float("nan"))
-    assert not check_arithmetic(Pipelines(base, compute), nan, PROMPTS, None, "nan").finite
+    with pytest.raises(AdapterError, match=r"nan\.safetensors holds NaN or infinity"):
+        check_arithmetic(Pipelines(base, compute), nan, PROMPTS, None, "nan")
 
 
 def test_an_adapter_that_generates_an_image_passes(base: Base, compute: Compute, lora_file: Path) -> None:
@@ -73,9 +74,9 @@ def test_an_adapter_that_generates_no_image_is_refused(
     base: Base, compute: Compute, lora_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values that are not finite, one flat colour, or a file that is none."""
-    nan = filled(lora_file, tmp_path / "nan.safetensors", float("nan"))
-    with pytest.raises(SamplingError, match=r"nan\.safetensors generates values that are not finite"):
-        check_adapter(nan, small_suite(), CONCEPT, base, compute)
+    huge = filled(lora_file, tmp_path / "huge.safetensors", 1e30)
+    with pytest.raises(SamplingError, match=r"huge\.safetensors generates values that are not finite"):
+        check_adapter(huge, small_suite(), CONCEPT, base, compute)
     monkeypatch.setattr("anime_lora.sampling.adapter_checks.FLAT", 2.0)
     with pytest.raises(SamplingError, match="generates one flat colour"):
         check_adapter(lora_file, small_suite(), CONCEPT, base, compute)

@@ -1,6 +1,7 @@
 """The LoRA format of diffusers: PEFT's tensor names in fp32, and PEFT's config in the metadata."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,32 @@ def metadata(pipe: StableDiffusionPipeline, adapter: Mapping[str, Tensor]) -> di
             for key, value in module.peft_config[ADAPTER].to_dict().items():
                 configs[f"{part}.{key}"] = sorted(value) if isinstance(value, set) else value
     return {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(configs, sort_keys=True)}
+
+
+def peft_config(modules: Mapping[str, ModuleWeights], part: str) -> dict[str, Any]:
+    """PEFT's config for the modules of `part` (`unet`, `text_encoder`), each key after the part's name.
+
+    Modules are listed by their whole path below the part, without `text_model`, which some versions of transformers
+    have and others not: PEFT compares the ends of paths.
+    """
+    inner = {
+        path.removeprefix(f"{part}.").removeprefix("text_model."): weights
+        for path, weights in modules.items()
+        if path.startswith(f"{part}.")
+    }
+    if not inner:
+        return {}
+    rank = Counter(weights.rank for weights in inner.values()).most_common(1)[0][0]
+    alpha = Counter(weights.alpha for weights in inner.values()).most_common(1)[0][0]
+    config = {
+        "r": rank,
+        "lora_alpha": alpha,
+        "rank_pattern": {path: weights.rank for path, weights in inner.items() if weights.rank != rank},
+        "alpha_pattern": {path: weights.alpha for path, weights in inner.items() if weights.alpha != alpha},
+        "target_modules": sorted(inner),
+        "use_dora": any(weights.magnitude is not None for weights in inner.values()),
+    }
+    return {f"{part}.{key}": value for key, value in config.items()}
 
 
 def load(pipe: StableDiffusionPipeline, path: Path) -> dict[str, ModuleWeights]:

@@ -34,7 +34,10 @@ def _low_rank(name: str, down: str, up: str, *optional: str) -> Family:
 FAMILIES = (
     _low_rank("kohya (A1111, Forge, ComfyUI)", ".lora_down.weight", ".lora_up.weight", ".lora_mid.weight"),
     _low_rank("diffusers / PEFT", ".lora_A.weight", ".lora_B.weight"),
+    _low_rank("diffusers / PEFT, with the adapter's name", ".lora_A.default.weight", ".lora_B.default.weight"),
     _low_rank("diffusers, before PEFT", ".lora.down.weight", ".lora.up.weight"),
+    _low_rank("diffusers, before PEFT", ".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight"),
+    _low_rank("diffusers, attention processors", "_lora.down.weight", "_lora.up.weight"),
     Family(
         "LyCORIS LoHa",
         ((".hada_w1_a",), (".hada_w1_b",), (".hada_w2_a",), (".hada_w2_b",)),
@@ -48,9 +51,9 @@ FAMILIES = (
         (".lokr_w2_b", ".lokr_w1_b"),
         (".lokr_w1_b", ".lokr_w2_b", ".lokr_t2"),
     ),
-    Family("LyCORIS full difference", ((".diff",),), (), (".diff_b",)),
+    Family("LyCORIS full difference", ((".diff",),), ()),
 )
-SCALARS_AND_LENGTHS = (".alpha", ".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight")
+SCALARS_AND_LENGTHS = (".alpha", ".diff_b", ".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight")
 """Endings of tensors that stand beside the factors in every family."""
 
 
