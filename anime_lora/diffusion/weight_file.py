@@ -127,11 +127,11 @@ def _text_kind(start: bytes) -> str | None:
     if b"\0" in start or len(start) < 9:
         return None
     try:
-        shown = " ".join(start.decode("utf-8", "strict" if len(start) < START else "ignore").split())[:60]
+        excerpt = " ".join(start.decode("utf-8", "strict" if len(start) < START else "ignore").split())[:60]
     except UnicodeDecodeError:
         return None
     kind = "JSON" if text[:1] in {b"{", b"["} else "plain text"
-    return f"{kind} (`{shown}`), perhaps an error message of a server: {DOWNLOAD}"
+    return f"{kind} (`{excerpt}`), perhaps an error message of a server: {DOWNLOAD}"
 
 
 def data_hash(path: Path) -> str:

@@ -16,8 +16,8 @@ Modules = dict[str, ModuleWeights]
 class Approximation:
     """How much of a LoRA's change is left at a lower rank."""
 
-    kept_energy: float
-    """Share of the sum of all squared singular values, over all modules."""
+    energy: float
+    """Share of the sum of all squared singular values that is left, over all modules."""
     largest_error: float
     """Largest difference of an entry of ΔW."""
     lowest_rank: int
@@ -26,13 +26,13 @@ class Approximation:
     @property
     def relative_error(self) -> float:
         """|ΔW - approximation| / |ΔW|, Frobenius norms over all modules."""
-        return float(max(0.0, 1.0 - self.kept_energy) ** 0.5)
+        return float(max(0.0, 1.0 - self.energy) ** 0.5)
 
     def __str__(self) -> str:
         low, high = self.lowest_rank, self.highest_rank
         ranks = f"{low} to {high}" if low < high else high
         return (
-            f"rank {ranks}: {self.kept_energy:.4%} of the energy kept, relative error {self.relative_error:.3g}, "
+            f"rank {ranks}: {self.energy:.4%} of the energy kept, relative error {self.relative_error:.3g}, "
             f"largest error of a weight {self.largest_error:.3g}"
         )
 
@@ -79,21 +79,21 @@ def resize(
         rank: the highest rank; a module that has no more stays as it is.
         energy: the share of each module's energy to keep, with as low a rank as that allows.
     """
-    kept_sum, total, largest, resized = 0.0, 0.0, 0.0, {}
+    retained, total, largest, resized = 0.0, 0.0, 0.0, {}
     for path, weights in modules.items():
         u, values, v = _singular_values(weights)
         squares = values.square()
-        wanted = _rank_for(squares, rank, energy)
-        if wanted >= weights.rank:
+        new_rank = _rank_for(squares, rank, energy)
+        if new_rank >= weights.rank:
             resized[path] = weights
-            kept_sum, total = kept_sum + float(squares.sum()), total + float(squares.sum())
+            retained, total = retained + float(squares.sum()), total + float(squares.sum())
             continue
-        resized[path] = _from_singular_values(weights, u[:, :wanted], values[:wanted], v[:wanted])
-        rest = (u[:, wanted:] * values[wanted:]) @ v[wanted:]
+        resized[path] = _from_singular_values(weights, u[:, :new_rank], values[:new_rank], v[:new_rank])
+        rest = (u[:, new_rank:] * values[new_rank:]) @ v[new_rank:]
         largest = max(largest, float(rest.abs().max()) if rest.numel() else 0.0)
-        kept_sum, total = kept_sum + float(squares[:wanted].sum()), total + float(squares.sum())
+        retained, total = retained + float(squares[:new_rank].sum()), total + float(squares.sum())
     ranks = [weights.rank for weights in resized.values()]
-    return resized, Approximation(kept_sum / total if total else 1.0, largest, min(ranks), max(ranks))
+    return resized, Approximation(retained / total if total else 1.0, largest, min(ranks), max(ranks))
 
 
 def _rank_for(squares: Tensor, rank: int | None, energy: float | None) -> int:

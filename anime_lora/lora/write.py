@@ -45,11 +45,11 @@ def write_weights(
     modules = {canonical(path) or path: weights for path, weights in modules.items()}
     tensors = (kohya_tensors if file_format == "kohya" else diffusers_tensors)(modules)
     cast = {name: _cast(name, value, dtype) for name, value in tensors.items()}
-    kept = {key: value for key, value in metadata.items() if key not in {*HASHES, PEFT_CONFIG}}
+    described = {key: value for key, value in metadata.items() if key not in {*HASHES, PEFT_CONFIG}}
     if file_format == "diffusers":
         config = {key: value for part in PARTS for key, value in diffusers.peft_config(modules, part).items()}
-        kept[PEFT_CONFIG] = json.dumps(config, sort_keys=True)
-    write_bytes(path, serialize(cast, kept, HASHES))
+        described[PEFT_CONFIG] = json.dumps(config, sort_keys=True)
+    write_bytes(path, serialize(cast, described, HASHES))
     check_equal(modules, read_weights(path).modules, path.name)
 
 

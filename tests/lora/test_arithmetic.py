@@ -54,7 +54,7 @@ def test_a_resize_to_the_full_rank_changes_nothing(tmp_path: Path, kind: str) ->
     modules = read_weights(files.write(tmp_path, kind, PIPE)).modules
     resized, loss = resize(modules, rank=max(weights.rank for weights in modules.values()))
     assert resized == modules
-    assert (loss.kept_energy, loss.largest_error, loss.relative_error) == (1.0, 0.0, 0.0)
+    assert (loss.energy, loss.largest_error, loss.relative_error) == (1.0, 0.0, 0.0)
 
 
 def test_a_lower_rank_is_the_nearest_and_its_loss_is_said() -> None:
@@ -65,7 +65,7 @@ def test_a_lower_rank_is_the_nearest_and_its_loss_is_said() -> None:
     resized, loss = resize({"unet.a": weights}, rank=2)
     values = torch.linalg.svdvals(resized["unet.a"].delta())
     torch.testing.assert_close(values[:3], torch.tensor([1.5, 1.0, 0.0]), atol=1e-5, rtol=0)
-    assert loss.kept_energy == pytest.approx(13 / 14)
+    assert loss.energy == pytest.approx(13 / 14)
     assert loss.relative_error == pytest.approx(math.sqrt(1 / 14))
     difference = resized["unet.a"].delta() - weights.delta()
     assert loss.largest_error == pytest.approx(float(difference.abs().max()), rel=1e-4)
@@ -78,7 +78,7 @@ def test_the_rank_is_as_low_as_the_energy_to_keep_allows(energy: float, rank: in
     weights = ModuleWeights(torch.eye(3, 8), torch.diag(torch.tensor([3.0, 2.0, 1.0])), 1.0)
     resized, loss = resize({"unet.a": weights}, energy=energy)
     assert resized["unet.a"].rank == rank
-    assert loss.kept_energy >= energy
+    assert loss.energy >= energy
     assert resize({"unet.a": weights}, rank=1, energy=energy)[0]["unet.a"].rank == 1
 
 
@@ -86,4 +86,4 @@ def test_a_change_of_zero_has_no_rank_to_keep() -> None:
     weights = ModuleWeights(torch.ones(3, 8), torch.zeros(4, 3), 1.0)
     resized, loss = resize({"unet.a": weights}, energy=0.9)
     assert resized["unet.a"].rank == 1
-    assert (float(resized["unet.a"].delta().abs().max()), loss.kept_energy) == (0.0, 1.0)
+    assert (float(resized["unet.a"].delta().abs().max()), loss.energy) == (0.0, 1.0)

@@ -118,7 +118,5 @@ def test_a_lora_of_another_base_is_one_clear_error(
     }
     with safe_open(lora_file, "pt") as opened:
         save_file(wide, tmp_path / "wide.safetensors", opened.metadata())
-    with pytest.raises(
-        AdapterError, match=r"made for another base: .*e\.g\. unet\..*take a LoRA trained on this"
-    ):
+    with pytest.raises(AdapterError, match=r"made for another base: .*e\.g\. unet\..*take a LoRA trained on this"):
         Pipelines(base, compute).load_lora(tmp_path / "wide.safetensors")

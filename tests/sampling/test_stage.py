@@ -89,7 +89,7 @@ def test_what_is_missing_or_damaged_is_one_clear_error_and_leaves_nothing_half_w
     with pytest.raises(AdapterError, match="is not there"):
         validate_sample(small_suite(), CONCEPT, base, compute, train=tmp_path)
     (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(b"nothing of the kind")
-    with pytest.raises(AdapterError, match="does not load"):
+    with pytest.raises(AdapterError, match="is plain text"):
         validate_sample(small_suite(), CONCEPT, base, compute, train=tmp_path)
     assert not (tmp_path / "data").exists() or not list((tmp_path / "data").iterdir())
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from anime_lora.lora.adapter import ADAPTER, ModuleWeights, layers
 
+PeftConfig = dict[str, int | float | list[str] | dict[str, int] | dict[str, float]]
 FILE_NAME = "pytorch_lora_weights.safetensors"
 """What `load_lora_weights` looks for in a folder."""
 
@@ -40,7 +41,7 @@ def metadata(pipe: StableDiffusionPipeline, adapter: Mapping[str, Tensor]) -> di
     return {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(configs, sort_keys=True)}
 
 
-def peft_config(modules: Mapping[str, ModuleWeights], part: str) -> dict[str, Any]:
+def peft_config(modules: Mapping[str, ModuleWeights], part: str) -> PeftConfig:
     """PEFT's config for the modules of `part` (`unet`, `text_encoder`), each key after the part's name.
 
     Modules are listed by their whole path below the part, without `text_model`, which some versions of transformers
@@ -55,7 +56,7 @@ def peft_config(modules: Mapping[str, ModuleWeights], part: str) -> dict[str, An
         return {}
     rank = Counter(weights.rank for weights in inner.values()).most_common(1)[0][0]
     alpha = Counter(weights.alpha for weights in inner.values()).most_common(1)[0][0]
-    config = {
+    config: PeftConfig = {
         "r": rank,
         "lora_alpha": alpha,
         "rank_pattern": {path: weights.rank for path, weights in inner.items() if weights.rank != rank},
