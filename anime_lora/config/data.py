@@ -15,6 +15,7 @@ class Ingest(Section):
     max_file_mb: float = Field(gt=0)
     max_pixels: int = Field(ge=1)
     max_archive_ratio: float = Field(gt=1)
+    caption_lines: Literal["joined", "first", "one_per_use"]
 
 
 class Validate(Section):

@@ -27,7 +27,7 @@ MANIFEST = "manifest.jsonl"
 ID = "[0-9a-f]" * 64
 """An image's name: the sha256 of its bytes."""
 WRITES = {
-    INGEST: (MANIFEST, f"store/??/{ID}.*"),
+    INGEST: (MANIFEST, "sidecars.jsonl", "summary.json", f"store/??/{ID}.*"),
     VALIDATE: (MANIFEST, "quarantine.jsonl", "clusters.jsonl", "summary.json"),
     RESIZE: (MANIFEST, "quarantine.jsonl", f"images/{ID}.png"),
     ORGANIZE: ("metadata.jsonl", "*/metadata.jsonl", f"*/{ID}.png", f"*/{ID}.txt"),

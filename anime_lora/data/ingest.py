@@ -8,13 +8,16 @@ from pathlib import Path
 from anime_lora.config import paths
 from anime_lora.config.data import Ingest
 from anime_lora.config.section import Compute
-from anime_lora.data.captions import Captions, is_sidecar, read_captions, stem
-from anime_lora.data.manifest import PASSING, IngestedFile, Unusable, killed
+from anime_lora.data.accounts import Accounts, account
+from anime_lora.data.captions.matching import Captions
+from anime_lora.data.manifest import PASSING, IngestedFile, IngestSummary, Sidecar, Unusable, killed
 from anime_lora.data.memo import Memo
-from anime_lora.data.sources import SourceFile, is_junk, list_all, printable
+from anime_lora.data.sources.listing import in_reading_order, list_all
+from anime_lora.data.sources.redaction import redact
+from anime_lora.data.sources.source_file import SourceFile, printable
 from anime_lora.errors import BadImageError, SourceError
 from anime_lora.executors import map_unordered
-from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
+from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_json, write_jsonl
 from anime_lora.image_formats import FORMATS
 from anime_lora.images import decode, image_errors
 from anime_lora.progress import track
@@ -48,35 +51,57 @@ Opened = StoredImage | Unusable
 
 
 def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: Path = CACHE) -> None:
-    """Read every source; write `manifest.jsonl` (one row per file seen) and `store/`.
+    """Read every source; write `manifest.jsonl`, `sidecars.jsonl`, `summary.json` and `store/`.
+
+    Every file seen is in one list: those that could be images in the manifest, captions, notes and what is ignored in
+    the other. The summary counts both.
 
     Raises:
-        SourceError: a source cannot be read, or no image is left.
+        SourceError: a source cannot be listed, or no image is left.
     """
     listed = list_all(section)
-    files = [file for file in listed if not is_junk(file.path)]
-    captions = {one: read_captions([file for file in files if file.source == one]) for one in section.sources}
-    images = [file for file in files if not is_sidecar(file.path)]
+    accounts = account(listed, section.caption_lines)
+    images = accounts.images
     memo: Memo[Opened] = Memo(cache / "memo.jsonl", StoredImage | Unusable)  # type: ignore[arg-type]
-    opened = open_all(images, section, compute, memo, cache / "store")
-    rows = manifest_rows(images, opened, captions)
+    order = in_reading_order(images)
+    opened = open_all([images[number] for number in order], section, compute, memo, cache / "store")
+    by_number = dict(zip(order, opened, strict=True))
+    rows = manifest_rows(images, [by_number[number] for number in range(len(images))], accounts.captions)
     stored = [row.store for row in rows if row.store]
     if not stored:
+        sources = ", ".join(redact(source) for source in section.sources)
         raise SourceError(
-            f"no image in {', '.join(section.sources)}: {_why_none(rows)}. "
-            "Point ingest.sources in params.yaml at your images"
+            f"no image in {sources}: {_why_none(rows)}. Point ingest.sources in params.yaml at your images"
         )
+    summary = accounts.summarize(rows)
     with fresh_folder(out, paths.WRITES[paths.INGEST]) as beside:
         for file in stored:
             link_or_copy(cache / file, beside / file)
         write_jsonl(beside / IngestedFile.FILE, map(_row, rows))
+        write_jsonl(beside / Sidecar.FILE, accounts.sidecars)
+        write_json(beside / IngestSummary.FILE, vars(summary))
     memo.save()
-    for source, sidecars in captions.items():
-        for path, reason in sidecars.unreadable.items():
-            print(f"ingest: captions passed over: {path} in {source}: {reason}")
-    if ignored := len(listed) - len(files):
-        print(f"ingest: {ignored} files ignored that are no images (.DS_Store, Thumbs.db, __MACOSX, ._*, *.npz)")
+    print_summary(accounts, summary)
     print(f"ingest: {len(rows)} files, {len(stored)} taken, {len(rows) - len(stored)} rejected, {memo.fresh} made anew")
+
+
+def print_summary(accounts: Accounts, summary: IngestSummary) -> None:
+    """Print what was passed over, a line for each kind; the lists are in the files."""
+    for one in accounts.sidecars:
+        if one.status == "unreadable":
+            print(f"ingest: captions passed over: {one.path} in {one.source}: {one.reason}")
+    orphans = summary.sidecars.get("caption orphan", 0)
+    lines = {
+        "files ignored by their names (.DS_Store, __MACOSX, *.npz, masks, ...)": summary.sidecars.get(
+            "ignored ignored", 0
+        ),
+        "caption files that belong to no image": orphans,
+        "rows of tables that name no image": summary.orphan_rows,
+        "images without a caption, where others have one": len(summary.without_caption),
+    }
+    for what, count in lines.items():
+        if count:
+            print(f"ingest: {count} {what}: data/ingest/{'summary.json' if 'images' in what else Sidecar.FILE}")
 
 
 def _row(file: IngestedFile) -> dict[str, object]:
@@ -109,7 +134,7 @@ def open_all(
 def _rejected(file: SourceFile, section: Ingest) -> Unusable | None:
     """What its source says of a file is enough to reject it; None where it has to be opened."""
     if file.problem:
-        return Unusable("refused", file.problem)
+        return Unusable(file.problem.code, file.problem.reason)
     if file.size > section.max_file_mb * 2**20:
         reason = f"{file.size / 2**20:.1f} MiB, more than ingest.max_file_mb = {section.max_file_mb:g}"
         return Unusable("too_large", reason)
@@ -142,8 +167,11 @@ def _content(file: SourceFile) -> bytes | Unusable:
         return file.read()
     except MemoryError:
         return Unusable("memory", "there is not enough memory to read it")
+    except BadImageError as error:
+        return Unusable(error.code, str(error))
     except Exception as error:  # archives and remote file systems have errors of their own
-        return Unusable("unreadable", f"cannot be read: {error or type(error).__name__}")
+        code = "unreadable" if isinstance(error, OSError) else "damaged"
+        return Unusable(code, redact(f"cannot be read: {error or type(error).__name__}"))
 
 
 def open_image(job: Job) -> Opened:
@@ -176,7 +204,7 @@ def manifest_rows(images: list[SourceFile], opened: list[Opened], captions: dict
             reason, code = f"duplicate of {first[image.id]}", "duplicate"
         elif image:
             first[image.id] = file.path
-        caption = captions[file.source].by_image.get(stem(file.path))
+        caption = captions[file.source].by_image.get(file.path)
         rows.append(
             IngestedFile(
                 source=file.source,

@@ -74,6 +74,45 @@ class IngestedFile(Row):
 
 
 @dataclass(frozen=True)
+class Sidecar(Row):
+    """A file of a source that is no image: captions, notes, or one that is ignored by its name."""
+
+    STAGE = "ingest"
+    FILE = "sidecars.jsonl"
+
+    source: str
+    path: str
+    bytes: int
+    kind: Literal["caption", "table", "note", "ignored"]
+    status: Literal["used", "orphan", "empty", "unreadable", "ignored"]
+    """used: at least one image has a caption from it, or a better one; orphan: no image has its name."""
+    reason: str | None
+    captions: int
+    """How many of its captions are for images of the source."""
+    orphans: list[str]
+    """The names in a table that no image has."""
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What became of the files of all sources: each is counted once, in `images` or in `sidecars`."""
+
+    FILE: ClassVar[str] = "summary.json"
+
+    files: int
+    images: dict[str, int]
+    """Files by what became of them: taken, or the code of the reason."""
+    sidecars: dict[str, int]
+    """Likewise: kind and status, such as `caption used`."""
+    orphan_rows: int
+    """Rows of tables that name no image."""
+    with_caption: int
+    """Of the images that were taken."""
+    without_caption: list[str]
+    """`source: path` of images that were taken without a caption; empty where no image has one."""
+
+
+@dataclass(frozen=True)
 class ValidImage(Row):
     """An image that training may use; width and height in pixels as stored."""
 

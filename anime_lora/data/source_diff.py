@@ -7,9 +7,11 @@ from pathlib import Path
 
 from anime_lora.config import paths
 from anime_lora.config.data import Ingest
-from anime_lora.data.captions import stem
+from anime_lora.data.captions.matching import stem
 from anime_lora.data.memo import Memo
-from anime_lora.data.sources import SourceFile, is_junk, list_all
+from anime_lora.data.sources.ignored import without_ignored
+from anime_lora.data.sources.listing import in_reading_order, list_all
+from anime_lora.data.sources.source_file import SourceFile
 from anime_lora.files import read_rows, sha256_file
 
 MEMO = paths.CACHE / "watch" / "memo.jsonl"
@@ -73,11 +75,12 @@ def hash_sources(section: Ingest, memo: Path = MEMO) -> list[FileHash]:
     """
     hashes = Memo(memo, str)
     limit = section.max_file_mb * 2**20
-    files = [
-        FileHash(file.source, file.path, file.size, None if file.problem or file.size > limit else _hash(file, hashes))
-        for file in list_all(section)
-        if not is_junk(file.path)
-    ]
+    listed = without_ignored(list_all(section))
+    files = []
+    for number in in_reading_order(listed):
+        file = listed[number]
+        digest = None if file.problem or file.size > limit else _hash(file, hashes)
+        files.append(FileHash(file.source, file.path, file.size, digest))
     hashes.save()
     return sorted(files, key=lambda file: file.place)
 

@@ -221,7 +221,7 @@ def test_a_damaged_member_is_named_and_the_run_goes_on(project: Project, capsys:
     assert "captions passed over: good.txt in x.zip: Bad CRC-32" in capsys.readouterr().out
     rows = {row["path"]: row for row in read_jsonl(MANIFEST)}
     assert rows["good.png"]["status"] == "taken"
-    assert rows["bad.png"]["code"] == "unreadable"
+    assert rows["bad.png"]["code"] == "damaged"
     assert "Bad CRC-32" in rows["bad.png"]["reason"]
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from anime_lora.data.sources import SourceFile, is_junk, list_files
+from anime_lora.data.sources.archives import Limits
+from anime_lora.data.sources.ignored import ignored_files
+from anime_lora.data.sources.listing import in_reading_order, list_files
+from anime_lora.data.sources.source_file import Problem, SourceFile
 from anime_lora.errors import SourceError
 
 MEMBERS = {"b.png": b"b" * 9, "a/1.png": b"a", "../out.png": b"x", "/abs.png": b"x", "c:\\x.png": b"x"}
@@ -17,7 +20,7 @@ SAFE = {"a/1.png", "b.png"}
 
 
 def files_of(source: Path | str, max_files: int = 100, max_ratio: float = 50) -> dict[str, SourceFile]:
-    return {file.path: file for file in list_files(str(source), max_files, max_ratio)}
+    return {file.path: file for file in list_files(str(source), Limits(max_files, max_ratio))}
 
 
 def write_tar(path: Path, mode: str) -> None:
@@ -76,7 +79,7 @@ def test_a_link_in_a_zip_must_not_be_read(tmp_path: Path) -> None:
     info.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr(info, "/etc/hostname")
-    assert files_of(tmp_path / "x.zip")["link.png"].problem == "a link in an archive"
+    assert files_of(tmp_path / "x.zip")["link.png"].problem == Problem("link", "a link in an archive")
 
 
 def test_the_version_of_a_file_tells_that_its_content_may_differ(tmp_path: Path) -> None:
@@ -172,12 +175,25 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert files_of(tmp_path)["shut"].problem == "a folder that cannot be read: Permission denied"
+    assert files_of(tmp_path)["shut"].problem == Problem(
+        "unreadable", "a folder that cannot be read: Permission denied"
+    )
 
 
-def test_what_file_managers_leave_is_junk() -> None:
-    names = ["__MACOSX/._a.png", "a/._b.png", ".DS_Store", "x/Thumbs.db", "a.npz", "a.png", "_a.png", ".hidden.png"]
-    assert [name for name in names if not is_junk(name)] == ["a.png", "_a.png", ".hidden.png"]
+def test_what_lies_beside_images_is_ignored_by_its_name() -> None:
+    """A mask only where its image is there: alone it may be an image of its own."""
+    ignored = ["__MACOSX/._a.png", "a/._b.png", ".DS_Store", "x/Thumbs.db", "a.npz", "a-masklabel.png", "x/B_mask.PNG"]
+    images = [
+        "a.png",
+        "_a.png",
+        ".hidden.png",
+        "x/b.jpg",
+        "c-masklabel.png",
+        "gas_mask.png",
+        "x/a_mask.png",
+        "mask.png",
+    ]
+    assert sorted(ignored_files(ignored + images)) == sorted(ignored)
 
 
 def test_a_link_that_leads_upwards_keeps_no_other_link_from_being_followed(tmp_path: Path) -> None:
@@ -190,3 +206,76 @@ def test_a_link_that_leads_upwards_keeps_no_other_link_from_being_followed(tmp_p
     files = files_of(source)
     assert files["more/x.png"].problem is None
     assert files["above"].problem is not None
+
+
+def test_an_archive_that_gives_nothing_is_a_row(tmp_path: Path) -> None:
+    """Empty, no archive at all, damaged at its first byte, or without a file."""
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:
+        archive.writestr("a.png", b"a")
+    write_tar(tmp_path / "whole.tar.gz", "w:gz")
+    with tarfile.open(tmp_path / "none.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("folder"))
+    contents = {
+        "empty.zip": b"", "empty.tar.gz": b"", "words.zip": b"no archive", "words.tar": b"no archive" * 99,
+        "first.tar.gz": b"x" + (tmp_path / "whole.tar.gz").read_bytes()[1:],
+        "cut.zip": (tmp_path / "whole.zip").read_bytes()[:-30],
+    }  # fmt: skip
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        files = files_of(tmp_path / name)
+        assert list(files) == [name]
+        assert files[name].problem is not None
+        assert files[name].problem.code == "damaged"
+        assert "cannot be opened as" in files[name].problem.reason
+
+
+def test_an_archive_is_read_in_its_own_order_and_listed_by_path(tmp_path: Path) -> None:
+    names = ["c.png", "a.png", "b.png"]
+    for path in (tmp_path / "x.zip", tmp_path / "x.tar.gz"):
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                for name in names:
+                    archive.writestr(name, b"x")
+        else:
+            with tarfile.open(path, "w:gz") as tar:
+                for name in names:
+                    tar.addfile(tarfile.TarInfo(name))
+        files = list(files_of(path).values())
+        assert [file.path for file in files] == sorted(names)
+        assert [files[number].path for number in in_reading_order(files)] == names
+
+
+def test_a_tar_that_grows_too_much_is_not_read_to_its_end(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+        for number in range(5):
+            member = tarfile.TarInfo(f"{number}.png")
+            member.size = 1 << 20
+            archive.addfile(member, io.BytesIO(bytes(1 << 20)))
+    files = files_of(tmp_path / "x.tar.gz", max_ratio=50)
+    assert {file.problem.code for file in files.values() if file.problem} == {"bomb"}
+    assert 1 < len(files) < 5
+    assert "what follows is not looked at" in str(files["x.tar.gz"].problem)
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("utf-8", "髪.png"), ("cp932", "少女.png"), ("gb18030", "女孩.png")])
+def test_names_in_a_zip_that_are_not_marked_as_utf_8_are_decoded(tmp_path: Path, encoding: str, name: str) -> None:
+    raw = name.encode(encoding)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("n" * len(raw), b"content")
+    content = (tmp_path / "x.zip").read_bytes().replace(b"n" * len(raw), raw)
+    (tmp_path / "x.zip").write_bytes(content)
+    assert files_of(tmp_path / "x.zip")[name].read() == b"content"
+
+
+def test_of_two_links_to_one_folder_the_same_is_followed_each_time(tmp_path: Path) -> None:
+    source, other = tmp_path / "source", tmp_path / "other"
+    for place in ("a", "b", "c"):
+        (source / place).mkdir(parents=True)
+    other.mkdir()
+    (other / "x.png").write_bytes(b"x")
+    for place in ("b", "a", "c"):
+        (source / place / "link").symlink_to(other)
+    files = files_of(source)
+    assert {path: file.problem.code if file.problem else None for path, file in files.items()} == {
+        "a/link/x.png": None, "b/link": "loop", "c/link": "loop",
+    }  # fmt: skip
