@@ -216,17 +216,17 @@ def a1111_parameters(
         loras: weight by the name of the LoRA's file, without its suffix.
     """
     tags = "".join(f" <lora:{name}:{weight:g}>" for name, weight in (loras or {}).items())
-    lines = [_escape_prompt(prompt) + tags]
+    lines = [escape_prompt(prompt) + tags]
     if negative_prompt:
-        lines.append(f"Negative prompt: {_escape_prompt(negative_prompt)}")
-    return "\n".join([*lines, ", ".join(f"{name}: {_quote_value(str(value))}" for name, value in settings.items())])
+        lines.append(f"Negative prompt: {escape_prompt(negative_prompt)}")
+    return "\n".join([*lines, ", ".join(f"{name}: {quote_value(str(value))}" for name, value in settings.items())])
 
 
-def _escape_prompt(prompt: str) -> str:
+def escape_prompt(prompt: str) -> str:
     r"""`prompt` with a backslash before each of `( ) [ ] \`: letters to the text encoder, weights to a web UI."""
     return re.sub(r"([\\()\[\]])", r"\\\1", prompt)
 
 
-def _quote_value(value: str) -> str:
+def quote_value(value: str) -> str:
     """A value in which a comma or colon does not end it: as a JSON string, which is how A1111 writes and reads it."""
     return json.dumps(value, ensure_ascii=False) if re.search(r"[,:\n]", value) else value

@@ -31,6 +31,8 @@ FIXES = {
     SECOND: "let validate_sample.second_adapter name a LoRA of this base, or data/none",
 }
 
+OTHER_FIX = "name a LoRA file that was trained on this base"
+
 
 @dataclass(frozen=True)
 class LoadedLora:
@@ -89,7 +91,7 @@ class Pipelines:
             AdapterError: the file is missing, damaged, something else, or was made for another base.
         """
         if not file.is_file():
-            raise AdapterError(f"LoRA {file} is not there: {FIXES[name]}")
+            raise AdapterError(f"LoRA {file} is not there: {FIXES.get(name, OTHER_FIX)}")
         lora = load_onto(self.text_to_image, file, name, f"base.model {self.model}")
         for note in lora.notes:
             print(f"LoRA {file}: {note}", file=sys.stderr)

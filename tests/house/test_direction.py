@@ -17,8 +17,9 @@ MAY = {
     "lora": HALL | {"diffusion"},
     "training": HALL | {"diffusion", "lora"},
     "sampling": HALL | {"diffusion", "lora"},
+    "generation": HALL | {"diffusion", "lora", "sampling"},
     "evaluation": HALL | {"data", "diffusion", "sampling"},
-    "cli": HALL | {"data", "diffusion", "lora", "training", "sampling", "evaluation"},
+    "cli": HALL | {"data", "diffusion", "lora", "training", "sampling", "generation", "evaluation"},
 }
 HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate", "prefect", "dvc")
 

@@ -1,0 +1,81 @@
+"""`anime-lora generate`: from the options to images in a folder."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from PIL import Image
+
+from anime_lora.config.load import Params
+from anime_lora.diffusion.base_model import image_multiple, locate
+from anime_lora.files import sha256_file
+from anime_lora.generation import infotext
+from anime_lora.generation.axes import Grid
+from anime_lora.generation.engine import Engine
+from anime_lora.generation.job import Job
+from anime_lora.generation.output import OutputFolder
+from anime_lora.generation.request import Options, Request, read_request
+from anime_lora.images import png_bytes
+from anime_lora.progress import Progress
+from anime_lora.sampling.grids import Sheet, compose
+
+STAGE = "generate"
+WIDTH = 2400
+"""Widest grid, in pixels, about."""
+
+
+def generate(options: Options, params: Params) -> list[Path]:
+    """Generate what the options ask for; prints what cannot be done as asked.
+
+    Returns:
+        the files of the images, in the order of the jobs, then those of the grids.
+
+    Raises:
+        AnimeLoraError: a value is none, or a file is missing, damaged or does not fit.
+    """
+    request = read_request(options, params, image_multiple(locate(params.base)))
+    folder = OutputFolder(options.out)
+    for note in request.notes:
+        print(f"note: {note}", flush=True)
+    files = _generate_jobs(request, params, folder)
+    sheets = [folder.save(png_bytes(_sheet(grid, files)), ".png", "grid-") for grid in request.grids]
+    return [*(files[job] for job in request.jobs), *sheets]
+
+
+def _generate_jobs(request: Request, params: Params, folder: OutputFolder) -> dict[Job, Path]:
+    bases: dict[str, list[Job]] = defaultdict(list)
+    for job in request.jobs:
+        bases[job.base].append(job)
+    files: dict[Job, Path] = {}
+    steps = sum(job.denoising_steps for job in request.jobs)
+    with Progress(STAGE, "generate", steps, unit="step") as progress:
+        for name, jobs in bases.items():
+            base = (
+                params.base
+                if name == params.base.model
+                else params.base.model_copy(update={"model": name, "revision": None})
+            )
+            engine = Engine(base, params.compute, jobs)
+            if request.model_hash and not _is_same_model(request.model_hash, engine.model.sha256):
+                print(
+                    f"note: the image was made with the model {request.model_hash}, this base is {engine.model.sha256} "
+                    f"({engine.model.name}): base.model in params.yaml names another",
+                    flush=True,
+                )
+            for job, image in engine.generate(jobs, request.batch, progress.update):
+                source_hash = sha256_file(job.source) if job.source else None
+                text = infotext.write(job, engine.model, source_hash)
+                files[job] = folder.save(png_bytes(image, text), f"-{job.seed}.png")
+                folder.note(files[job], job, {"sampler": job.scheduler or engine.model.sampler, "parameters": text})
+    return files
+
+
+def _is_same_model(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
+
+
+def _sheet(grid: Grid, files: dict[Job, Path]) -> Image.Image:
+    first = grid.cells[0][0]
+    aspect = first.width / first.height
+    tile = max(96, min(first.height, int(WIDTH / (len(grid.columns) * aspect + 0.7))))
+    cells = [[files[job] for job in row] for row in grid.cells]
+    return compose(Sheet("grid", grid.title, grid.columns, grid.rows, list(map(list, cells)), aspect), tile)
