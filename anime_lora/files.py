@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
@@ -14,7 +15,7 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from anime_lora.errors import OutputError
+from anime_lora.errors import DatasetError, OutputError
 
 Row = TypeVar("Row")
 CHUNK = 1 << 20
@@ -30,6 +31,58 @@ def sha256_file(path: Path) -> str:
         while block := stream.read(CHUNK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def stamp(path: Path) -> str | None:
+    """Size and time of change, which a file keeps while nobody writes to it; None where there is no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return f"{stat.st_size}|{stat.st_mtime_ns}"
+
+
+def intact_stamp(path: Path, written: str, sha256: str) -> str | None:
+    """The stamp of a file that holds what was written; None where it is lost or holds something else.
+
+    Args:
+        path: the file.
+        written: its stamp after it was written; while it has that, it is not read.
+        sha256: hex sha256 of what was written.
+    """
+    now = stamp(path)
+    if now == written or now is None:
+        return now
+    try:
+        return now if sha256_file(path) == sha256 else None
+    except OSError:
+        return None
+
+
+def check_unchanged(hashes: Mapping[Path, str], stage: str) -> None:
+    """Make sure that files still hold what a stage wrote; they are read on all cores.
+
+    Args:
+        hashes: hex sha256 of each file's bytes.
+        stage: the one that wrote them.
+
+    Raises:
+        DatasetError: one was changed or is lost; names the first, how many more, and what to run.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashlib lets go of the interpreter's lock
+        changed = [
+            path for path, same in zip(hashes, pool.map(_holds, hashes, hashes.values()), strict=True) if not same
+        ]
+    if changed:
+        more = f" and {len(changed) - 1} more" if changed[1:] else ""
+        raise DatasetError(f"{changed[0]}{more} changed after {stage}: run `dvc repro {stage}`, then this again")
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    try:
+        return sha256_file(path) == sha256
+    except OSError:
+        return False
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -58,10 +111,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_jsonl(path: Path, rows: Iterable[object]) -> None:
     """Write one sorted JSON object per line, in the order given; a row is a dict or a dataclass."""
-    lines = (
-        json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_as_dict) + "\n" for row in rows
-    )
-    write_text(path, "".join(lines))
+    write_text(path, "".join(map(jsonl_line, rows)))
+
+
+def jsonl_line(row: object) -> str:
+    """A dict or a dataclass as one line of sorted JSON."""
+    return json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_as_dict) + "\n"
 
 
 def _as_dict(value: object) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def write_dataset(folder: Path, side: int, class_name: str) -> None:
         render(character, DOMAIN, side).save(folder / name)
         mark, split = sha256_file(folder / name), "holdout" if number < HELD else "train"
         row = {"file": name, "text": f"{class_name} {tags(character)}", "id": mark, "split": split}
-        rows.append({**row, "cluster": mark, "pixel_sha256": mark})
+        rows.append({**row, "cluster": mark, "pixel_sha256": mark, "file_sha256": mark})
     write_jsonl(folder / "metadata.jsonl", rows)
 
 

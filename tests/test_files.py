@@ -4,8 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from anime_lora.errors import OutputError
-from anime_lora.files import foreign_files, fresh_folder, link_or_copy, read_jsonl, write_json, write_jsonl
+from anime_lora.errors import DatasetError, OutputError
+from anime_lora.files import (
+    check_unchanged,
+    foreign_files,
+    fresh_folder,
+    intact_stamp,
+    link_or_copy,
+    read_jsonl,
+    sha256_file,
+    stamp,
+    write_json,
+    write_jsonl,
+)
 
 
 def test_jsonl_round_trip_is_sorted_and_stable(tmp_path: Path) -> None:
@@ -104,3 +115,27 @@ def test_a_kill_between_the_renames_loses_neither_the_old_output(tmp_path: Path)
     with pytest.raises(RuntimeError), fresh_folder(tmp_path / "out", WRITES):
         raise RuntimeError
     assert (tmp_path / "out/1.txt").read_text() == "old"
+
+
+def test_files_that_changed_or_are_lost_are_named(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(5)]
+    for file in files:
+        file.write_text(file.name)
+    hashes = {file: sha256_file(file) for file in files}
+    check_unchanged(hashes, "organize")
+    files[1].write_text("1.pnG")
+    files[3].unlink()
+    with pytest.raises(DatasetError, match=r"1\.png and 1 more changed after organize: run `dvc repro organize`"):
+        check_unchanged(hashes, "organize")
+
+
+def test_a_file_is_read_only_where_its_stamp_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.png"
+    file.write_text("a")
+    digest, written = sha256_file(file), stamp(file)
+    assert written
+    assert intact_stamp(file, "other", digest) == written
+    assert intact_stamp(file, "other", "0" * 64) is None
+    assert intact_stamp(tmp_path / "lost.png", written, digest) is None
+    monkeypatch.setattr("anime_lora.files.sha256_file", lambda _: pytest.fail("it was read"))
+    assert intact_stamp(file, written, digest) == written

@@ -1,7 +1,8 @@
 """Ingest: every file of every source is taken into a content-addressed store or rejected with a reason."""
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from anime_lora.data.sources.redaction import redact
 from anime_lora.data.sources.source_file import SourceFile, printable
 from anime_lora.errors import BadImageError, SourceError
 from anime_lora.executors import map_unordered
-from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_json, write_jsonl
+from anime_lora.files import fresh_folder, intact_stamp, link_or_copy, stamp, write_bytes, write_json, write_jsonl
 from anime_lora.image_formats import FORMATS
 from anime_lora.images import decode, image_errors
 from anime_lora.progress import track
@@ -36,6 +37,8 @@ class StoredImage:
     height: int
     store: str
     """Its file, relative to the stage's folder and to the cache's."""
+    stamp: str = ""
+    """`files.stamp` of that file in the cache."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +122,16 @@ def open_all(
     images: list[SourceFile], section: Ingest, compute: Compute, memo: Memo[Opened], store: Path
 ) -> list[Opened]:
     """What became of each file; only those that `memo` does not know are opened."""
-    known = [_rejected(file, section) or _remembered(file, section, memo, store) for file in images]
+    keys = memo_keys(images, section)
+    known = [_rejected(file, section) or _remembered(key, memo, store) for file, key in zip(images, keys, strict=True)]
     new = [file for file, result in zip(images, known, strict=True) if result is None]
+    new_keys = [key for key, result in zip(keys, known, strict=True) if result is None]
     results = map_unordered(open_image, _jobs(new, section, store), compute.workers, compute.dask_address, killed)
     fresh: dict[int, Opened] = {}
     for place, result in track(results, "ingest", "ingest", len(new), "file"):
         fresh[place] = result
-        if not (isinstance(result, Unusable) and result.code in PASSING):
-            memo.put(_memo_key(new[place], section) or f"{new[place].source}!{new[place].path}", result)
+        passing = isinstance(result, Unusable) and result.code in PASSING
+        memo.put(None if passing else new_keys[place], result)
     in_order = iter(fresh[place] for place in range(len(new)))
     return [remembered or next(in_order) for remembered in known]
 
@@ -141,19 +146,31 @@ def _rejected(file: SourceFile, section: Ingest) -> Unusable | None:
     return None
 
 
-def _remembered(file: SourceFile, section: Ingest, memo: Memo[Opened], store: Path) -> Opened | None:
-    key = _memo_key(file, section)
+def _remembered(key: str | None, memo: Memo[Opened], store: Path) -> Opened | None:
+    """What became of a file before; None where it has to be opened, since its image in the store is lost or damaged."""
     result = memo.get(key) if key else None
-    lost = isinstance(result, StoredImage) and not (store.parent / result.store).is_file()
-    return None if lost else result
+    if not key or not isinstance(result, StoredImage):
+        return result
+    now = intact_stamp(store.parent / result.store, result.stamp, result.id)
+    if now is not None and now != result.stamp:
+        result = replace(result, stamp=now)
+        memo.replace(key, result)
+    return result if now else None
 
 
-def _memo_key(file: SourceFile, section: Ingest) -> str | None:
-    """Identity of an unchanged local file; None for archives and remote files, which are read again."""
-    if file.local is None:
-        return None
-    place = printable(str(file.local.resolve()))
-    return f"{place}|{file.size}|{file.version}|{section.max_pixels}|{'+'.join(FORMATS)}"
+def memo_keys(images: list[SourceFile], section: Ingest) -> list[str | None]:
+    """What identifies each file while it is unchanged; None where its source does not tell, so that it is read again.
+
+    That is a remote file without a version, and a member of an archive that holds another of the same name.
+    """
+    settings = f"{section.max_pixels}|{'+'.join(FORMATS)}"
+    counts = Counter((file.source, file.path) for file in images)
+    keys: list[str | None] = []
+    for file in images:
+        known = file.version is not None and counts[file.source, file.path] == 1
+        place = file.local.absolute() if file.local else f"{redact(file.source)}!{file.path}"
+        keys.append(f"{printable(str(place))}|{file.size}|{file.version}|{settings}" if known else None)
+    return keys
 
 
 def _jobs(new: list[SourceFile], section: Ingest, store: Path) -> Iterator[Job]:
@@ -187,9 +204,9 @@ def open_image(job: Job) -> Opened:
     digest, kind = sha256(content).hexdigest(), str(image.format)
     name = f"store/{digest[:2]}/{digest}{FORMATS[kind]}"
     path = job.store.parent / name
-    if not path.exists():
+    if not path.exists() or path.read_bytes() != content:
         write_bytes(path, content)
-    return StoredImage(digest, kind, image.width, image.height, name)
+    return StoredImage(digest, kind, image.width, image.height, name, stamp(path) or "")
 
 
 def manifest_rows(images: list[SourceFile], opened: list[Opened], captions: dict[str, Captions]) -> list[IngestedFile]:

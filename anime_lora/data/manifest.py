@@ -4,6 +4,7 @@ The field names are the keys in the file. Other rooms read the rows here, too.
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
@@ -45,6 +46,16 @@ def killed(_: object) -> Unusable:
         "the worker process that opened it was ended, also when it opened nothing else: a crash, or too little memory"
     )
     return Unusable("killed", reason)
+
+
+def check_stored(file: Path, content: bytes) -> None:
+    """Make sure that an image of ingest's store, which is named by its hash, still holds what was ingested.
+
+    Raises:
+        DatasetError: it was changed.
+    """
+    if sha256(content).hexdigest() != file.stem:
+        raise DatasetError(f"{file} was changed after ingest: run `python -m anime_lora ingest` again")
 
 
 @dataclass(frozen=True)
@@ -181,6 +192,8 @@ class SquareImage(Row):
     """The PNG, relative to resize's folder."""
     pixel_sha256: str
     """Hex sha256 of its raw RGB bytes."""
+    file_sha256: str
+    """Hex sha256 of the PNG's bytes."""
     source_width: int
     source_height: int
 
@@ -203,6 +216,7 @@ class DatasetImage(Row):
     """train or holdout."""
     cluster: str
     pixel_sha256: str
+    file_sha256: str
 
 
 def read_manifest(folder: Path, row_type: type[AnyRow]) -> list[AnyRow]:

@@ -1,17 +1,21 @@
 """What was computed of a file before, kept outside the stages' outputs so that only a new image is opened."""
 
+import errno
+import os
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import ValidationError, create_model
 
-from anime_lora.files import read_jsonl, write_jsonl
+from anime_lora.files import jsonl_line, write_jsonl
 
 Value = TypeVar("Value")
 
 
 class Memo(Generic[Value]):
-    """A key-value file of JSON lines; a broken or missing file counts as empty.
+    """A key-value file of JSON lines; each value is on the disk as soon as it is put in, so that a kill loses none.
+
+    The last line of a key counts. A line that is broken, of a kill or a full disk, is left out.
 
     Args:
         path: the file.
@@ -23,11 +27,26 @@ class Memo(Generic[Value]):
         self.fresh = 0
         """How many values were put in."""
         self._values: dict[str, Value] = {}
-        adapter = TypeAdapter(value_type)
+        self._appending = False
+        self._stale = False
+        """Whether the file holds lines that no longer count, as many as others."""
+        self._load(value_type)
+
+    def _load(self, value_type: type[Value]) -> None:
+        entry: Any = create_model("Entry", key=(str, ...), value=(value_type, ...))
         try:
-            self._values = {row["key"]: adapter.validate_python(row["value"]) for row in read_jsonl(path)}
-        except (OSError, KeyError, TypeError, ValueError):
-            self._values = {}
+            lines = self.path.read_bytes().split(b"\n")
+        except OSError:
+            return
+        count = 0
+        for line in filter(None, lines):
+            count += 1
+            try:
+                row = entry.model_validate_json(line)
+            except ValidationError:
+                continue
+            self._values[row.key] = row.value
+        self._stale = count > 2 * len(self._values)
 
     def get(self, key: str) -> Value | None:
         """The value of `key`, None where there is none."""
@@ -36,12 +55,30 @@ class Memo(Generic[Value]):
     def __getitem__(self, key: str) -> Value:
         return self._values[key]
 
-    def put(self, key: str, value: Value) -> None:
-        """Store a value."""
-        self._values[key] = value
+    def put(self, key: str | None, value: Value) -> None:
+        """Count a value as fresh and store it; with None for a key it is only counted."""
         self.fresh += 1
+        if key is not None:
+            self.replace(key, value)
+
+    def replace(self, key: str, value: Value) -> None:
+        """Store a value, also in the file.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._values[key] = value
+        line = jsonl_line({"key": key, "value": value}).encode()
+        if not self._appending:
+            self._appending = True
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            line = b"\n" + line  # ends a line that was cut short
+        with self.path.open("ab", buffering=0) as stream:
+            if stream.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def save(self) -> None:
-        """Write the file when something changed."""
-        if self.fresh:
+        """Write the file anew where it holds many lines that no longer count."""
+        if self._stale:
             write_jsonl(self.path, ({"key": key, "value": value} for key, value in sorted(self._values.items())))
+            self._stale = False

@@ -52,6 +52,7 @@ def dataset_image(square: SquareImage, section: Organize, concept: Concept) -> D
         split=split,
         cluster=square.cluster,
         pixel_sha256=square.pixel_sha256,
+        file_sha256=square.file_sha256,
     )
 
 

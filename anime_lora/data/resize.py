@@ -1,6 +1,6 @@
 """Resize: validated images become RGB squares; what was made before with the same settings is linked, not redone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,11 +9,20 @@ from PIL import Image, ImageOps
 from anime_lora.config import paths
 from anime_lora.config.data import Resize
 from anime_lora.config.section import Compute
-from anime_lora.data.manifest import PASSING, QuarantinedFile, SquareImage, Unusable, ValidImage, killed, read_manifest
+from anime_lora.data.manifest import (
+    PASSING,
+    QuarantinedFile,
+    SquareImage,
+    Unusable,
+    ValidImage,
+    check_stored,
+    killed,
+    read_manifest,
+)
 from anime_lora.data.memo import Memo
 from anime_lora.errors import BadImageError, DatasetError
 from anime_lora.executors import map_unordered
-from anime_lora.files import fresh_folder, link_or_copy, write_bytes, write_jsonl
+from anime_lora.files import fresh_folder, intact_stamp, link_or_copy, stamp, write_bytes, write_jsonl
 from anime_lora.images import crop_square, decode, image_errors, png_bytes, to_rgb
 from anime_lora.progress import track
 
@@ -22,6 +31,18 @@ COLOURS = "2"
 """Counted up when an image's square can get other pixels: 2 since colours are converted from the image's profile."""
 FACE_HEIGHT = 0.35
 """Where `focus: face` puts the middle of a tall image's crop: portraits have the face in the upper part."""
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square in the cache."""
+
+    pixel_sha256: str
+    """Hex sha256 of its raw RGB bytes."""
+    file_sha256: str
+    """Hex sha256 of the PNG's bytes."""
+    stamp: str
+    """`files.stamp` of the PNG."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +75,7 @@ def resize(
     """
     images = read_manifest(source, ValidImage)
     folder = cache / sha256((COLOURS + section.model_dump_json()).encode()).hexdigest()[:16]
-    memo: Memo[str | Unusable] = Memo(folder / "memo.jsonl", str | Unusable)  # type: ignore[arg-type]
+    memo: Memo[Square | Unusable] = Memo(folder / "memo.jsonl", Square | Unusable)  # type: ignore[arg-type]
     jobs = {image.id: _job(section, store / image.store, folder / f"{image.id}.png") for image in images}
     results = {key: known for key, job in jobs.items() if (known := _remembered(memo, key, job)) is not None}
     new = [key for key in jobs if key not in results]
@@ -62,8 +83,7 @@ def resize(
     for place, result in track(made, "resize", "resize", len(new), "image"):
         key = new[place]
         results[key] = result
-        if not (isinstance(result, Unusable) and result.code in PASSING):
-            memo.put(key, result)
+        memo.put(None if isinstance(result, Unusable) and result.code in PASSING else key, result)
     squares, unusable = [], []
     for image in images:
         result = results[image.id]
@@ -73,8 +93,8 @@ def resize(
             squares.append(
                 SquareImage(
                     id=image.id, caption=image.caption, cluster=image.cluster, path=image.path,
-                    file=f"images/{image.id}.png", pixel_sha256=result, source_width=image.width,
-                    source_height=image.height,
+                    file=f"images/{image.id}.png", pixel_sha256=result.pixel_sha256,
+                    file_sha256=result.file_sha256, source_width=image.width, source_height=image.height,
                 )
             )  # fmt: skip
     if unusable and not squares:
@@ -90,32 +110,41 @@ def resize(
     print(f"resize: {len(images)} images, {len(new)} made anew, {len(images) - len(new)} reused{aside}")
 
 
-def _remembered(memo: Memo[str | Unusable], key: str, job: Job) -> str | Unusable | None:
-    """What became of an image before, None where it has to be made: a square's file must still be there."""
+def _remembered(memo: Memo[Square | Unusable], key: str, job: Job) -> Square | Unusable | None:
+    """What became of an image before; None where it has to be made, since its file is lost or damaged."""
     known = memo.get(key)
-    return known if isinstance(known, Unusable) or job.target.is_file() else None
+    if not isinstance(known, Square):
+        return known
+    now = intact_stamp(job.target, known.stamp, known.file_sha256)
+    if now is not None and now != known.stamp:
+        known = replace(known, stamp=now)
+        memo.replace(key, known)
+    return known if now else None
 
 
 def _job(section: Resize, source: Path, target: Path) -> Job:
     return Job(source.absolute(), target.absolute(), section.size, section.fit, section.focus, section.background)
 
 
-def make_square(job: Job) -> str | Unusable:
-    """Write one square; returns the sha256 of its raw RGB bytes, or why there is none.
+def make_square(job: Job) -> Square | Unusable:
+    """Write one square; returns its hashes, or why there is none.
 
     Raises:
-        DatasetError: the stored image is missing.
+        DatasetError: the stored image is missing, or was changed after ingest.
     """
     try:
         with image_errors():
-            square = _square(to_rgb(decode(job.source.read_bytes()), job.background), job)
+            content = job.source.read_bytes()
+        check_stored(job.source, content)
+        with image_errors():
+            square = _square(to_rgb(decode(content), job.background), job)
             png, digest = png_bytes(square, compress_level=4), sha256(square.tobytes()).hexdigest()
     except BadImageError as error:
         if error.code == "unreadable":
             raise DatasetError(f"{job.source} {error}; run `python -m anime_lora ingest` again") from None
         return Unusable(error.code, str(error))
     write_bytes(job.target, png)
-    return digest
+    return Square(digest, sha256(png).hexdigest(), stamp(job.target) or "")
 
 
 def _square(image: Image.Image, job: Job) -> Image.Image:

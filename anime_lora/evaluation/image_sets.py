@@ -16,6 +16,7 @@ from anime_lora.data.manifest import DatasetImage, IngestedFile, read_manifest
 from anime_lora.errors import DatasetError, EvaluationError
 from anime_lora.evaluation.encoders import Encoder
 from anime_lora.evaluation.statistics import Floats, Resample
+from anime_lora.files import check_unchanged
 from anime_lora.images import read_rgb
 from anime_lora.sampling.results import read_generated
 from anime_lora.sampling.sources import read_sources
@@ -161,7 +162,7 @@ def load_dataset(folder: Path) -> tuple[ImageSet, ImageSet]:
     """Training and held-out images of organize: columns id, caption, cluster, path.
 
     Raises:
-        DatasetError: metadata.jsonl is missing or damaged.
+        DatasetError: metadata.jsonl is missing or damaged, or an image was changed after organize.
         EvaluationError: an image is not there.
     """
     rows = read_manifest(folder, DatasetImage)
@@ -175,6 +176,7 @@ def load_dataset(folder: Path) -> tuple[ImageSet, ImageSet]:
         }
     )
     _check_files(table["path"])
+    check_unchanged({folder / row.file: row.file_sha256 for row in rows}, "organize")
     train, holdout = (table[table["split"] == split].reset_index(drop=True) for split in ("train", "holdout"))
     return ImageSet(train, {}), ImageSet(holdout, {})
 

@@ -1,7 +1,7 @@
 """One batch: the dataset's images, the order in which an epoch shows them, and the tensors that the UNet gets."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -14,7 +14,7 @@ from anime_lora.config import paths
 from anime_lora.config.train import Train
 from anime_lora.diffusion.rng import epoch_order, sample_bool, sample_noise, shuffled
 from anime_lora.errors import DatasetError
-from anime_lora.files import read_jsonl
+from anime_lora.files import check_unchanged, read_jsonl
 from anime_lora.training import losses
 from anime_lora.training.text_embeddings import augment_caption
 
@@ -35,6 +35,8 @@ class TrainingImage:
     pixel_sha256: str
     name: str
     """What a message calls it."""
+    file_sha256: str | None = None
+    """Hex sha256 of the file's bytes as organize wrote it; None of a class image."""
 
 
 def read_images(folder: Path = paths.ORGANIZE) -> list[TrainingImage]:
@@ -49,7 +51,9 @@ def read_images(folder: Path = paths.ORGANIZE) -> list[TrainingImage]:
     try:
         rows = read_jsonl(table)
         images = [
-            TrainingImage(r["id"], folder / r["file"], r["text"], r["split"], r["pixel_sha256"], r["file"])
+            TrainingImage(
+                r["id"], folder / r["file"], r["text"], r["split"], r["pixel_sha256"], r["file"], r["file_sha256"]
+            )
             for r in rows
         ]
     except (KeyError, ValueError) as error:
@@ -57,6 +61,15 @@ def read_images(folder: Path = paths.ORGANIZE) -> list[TrainingImage]:
     if not any(image.split == "train" for image in images):
         raise DatasetError(f"{table} has no row with split train among {len(images)}: lower organize.holdout_share")
     return sorted(images, key=lambda image: image.id)
+
+
+def check_images(images: Iterable[TrainingImage]) -> None:
+    """Make sure that the images are those that organize wrote.
+
+    Raises:
+        DatasetError: one was changed or is lost.
+    """
+    check_unchanged({image.path: image.file_sha256 for image in images if image.file_sha256}, "organize")
 
 
 def of_split(images: Sequence[TrainingImage], split: str) -> list[TrainingImage]:

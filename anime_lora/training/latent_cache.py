@@ -17,7 +17,7 @@ from anime_lora.errors import BadImageError, DatasetError, TrainingError
 from anime_lora.files import write_bytes
 from anime_lora.images import read_rgb
 from anime_lora.progress import track
-from anime_lora.training.batch import Posterior, TrainingImage
+from anime_lora.training.batch import Posterior, TrainingImage, check_images
 
 IN_MEMORY = 4096
 """Posteriors kept in memory; more are read from disk in each epoch."""
@@ -67,6 +67,7 @@ class LatentCache:
         """Encode what is not cached and return how many images that were; `on_image` is called after each.
 
         Raises:
+            DatasetError: an image was changed after organize.
             TrainingError: a latent is not finite (names the image).
         """
         missing = self.missing(images, flips)
@@ -77,6 +78,7 @@ class LatentCache:
 
     @torch.no_grad()
     def _encode(self, image: TrainingImage, flip: bool) -> Posterior:
+        check_images([image])  # hours may lie between the start of the run and this
         values = pixels(image.path, self.resolution)
         values = values.flip(-1) if flip else values
         posterior = self.vae.encode(values.to(self.vae.device)).latent_dist

@@ -18,7 +18,7 @@ from anime_lora.files import check_no_foreign_files, fresh_folder, link_or_copy
 from anime_lora.lora.export import ExportedFiles, export, write_kohya
 from anime_lora.lora.metadata import TrainingFacts, file_metadata
 from anime_lora.training import processes, record, sanity_checks
-from anime_lora.training.batch import TrainingImage, of_split, read_images
+from anime_lora.training.batch import TrainingImage, check_images, of_split, read_images
 from anime_lora.training.checkpoint import room_on_disk
 from anime_lora.training.latent_cache import LatentCache
 from anime_lora.training.prior_preservation import class_images, class_images_folder
@@ -51,6 +51,8 @@ def train(  # noqa: PLR0917  the door: four sections, three folders
     device = machine.pick_device(compute.device)
     machine.check_device(settings, device, compute.processes)
     images = read_images(organize)
+    if not machine.is_launched():  # else the process that launched this one has looked
+        check_images(images)
     sanity_checks.check_training(settings, concept, images)
     base_path = locate(base)
     if compute.processes > 1 and not machine.is_launched():

@@ -10,7 +10,7 @@ from anime_lora.errors import DatasetError
 from anime_lora.files import read_jsonl, write_jsonl
 from tests.data.conftest import Project
 
-SQUARE = SquareImage("a" * 64, None, "a" * 64, "a.png", "images/a.png", "b" * 64, 160, 160)
+SQUARE = SquareImage("a" * 64, None, "a" * 64, "a.png", "images/a.png", "b" * 64, "c" * 64, 160, 160)
 
 
 def test_the_manifests_of_the_stages_hold_these_rows_and_no_other_keys(project: Project) -> None:

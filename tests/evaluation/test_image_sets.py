@@ -9,7 +9,7 @@ from PIL import Image
 from anime_lora.data.manifest import DatasetImage
 from anime_lora.errors import DatasetError, EvaluationError
 from anime_lora.evaluation.image_sets import ImageSet, ImageSets, encode, load_dataset, load_originals
-from anime_lora.files import write_jsonl
+from anime_lora.files import sha256_file, write_jsonl
 from tests.support.world import COLOURS, Eye, face
 
 NONE = ImageSet(pd.DataFrame({"path": []}), {})
@@ -55,15 +55,19 @@ def test_an_encoder_sees_every_image_at_the_size_of_the_base(tmp_path: Path) -> 
 
 
 def test_a_dataset_is_split_as_organize_wrote_it(tmp_path: Path) -> None:
-    rows = [
-        DatasetImage(f"{n}.png", f"{n}.png", text="", caption=None, id=f"{n}", split=split, cluster="", pixel_sha256="")
-        for n, split in enumerate(("train", "holdout", "train"))
-    ]
+    rows = []
+    for n, split in enumerate(("train", "holdout", "train")):
+        file = f"{n}.png"
+        Image.new("RGB", (8, 8)).save(tmp_path / file)
+        marks = {"id": f"{n}", "cluster": "", "pixel_sha256": "", "file_sha256": sha256_file(tmp_path / file)}
+        rows.append(DatasetImage(file, file, text="", caption=None, split=split, **marks))
     write_jsonl(tmp_path / "metadata.jsonl", map(asdict, rows))
-    for row in rows:
-        Image.new("RGB", (8, 8)).save(tmp_path / row.file)
     train, holdout = load_dataset(tmp_path)
     assert (list(train.table["id"]), list(holdout.table["id"])) == (["0", "2"], ["1"])
+    with (tmp_path / "0.png").open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(DatasetError, match=r"0\.png changed after organize: run `dvc repro organize`"):
+        load_dataset(tmp_path)
     (tmp_path / "1.png").unlink()
     with pytest.raises(EvaluationError, match="1 images are listed but not there"):
         load_dataset(tmp_path)

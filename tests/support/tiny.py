@@ -96,6 +96,7 @@ def write_dataset(folder: Path, count: int = 6, holdout: int = 2) -> Path:
                 "split": "holdout" if i >= count else "train",
                 "cluster": name,
                 "pixel_sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
+                "file_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             }
         )
     write_jsonl(folder / "metadata.jsonl", sorted(rows, key=lambda row: str(row["file_name"])))

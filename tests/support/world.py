@@ -185,7 +185,7 @@ class World:
             rows.append(
                 DatasetImage(
                     file_name=name, file=f"images/{name}", text="", caption=caption, id=name, split=split,
-                    cluster=name, pixel_sha256="",
+                    cluster=name, pixel_sha256="", file_sha256=sha256_file(self.dataset / "images" / name),
                 )
             )  # fmt: skip
             link_or_copy(self.dataset / "images" / name, self.ingest / "store" / name)

@@ -58,6 +58,16 @@ def test_key_holds_everything_the_value_depends_on(latents: LatentCache, images:
     assert LatentCache(latents.folder, other.eval(), 64).fill(images[:1], [False], no_stop) == 1
 
 
+def test_an_image_that_changed_during_the_run_is_not_encoded(
+    latents: LatentCache, images: list[TrainingImage], tmp_path: Path
+) -> None:
+    """The stage looks at all images when it starts; the cache looks at each one that it reads."""
+    other = tmp_path / "other.png"
+    Image.new("RGB", (64, 64)).save(other)
+    with pytest.raises(DatasetError, match=r"other\.png changed after organize"):
+        latents.fill([replace(images[0], path=other, pixel_sha256="0" * 64)], [False], no_stop)
+
+
 def test_what_is_not_finite_is_refused_by_name(latents: LatentCache, images: list[TrainingImage]) -> None:
     """A NaN latent stops caching with the image's name, and leaves no file."""
     with torch.no_grad():

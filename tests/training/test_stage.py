@@ -1,6 +1,7 @@
 """The train stage from dataset to published adapter."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from anime_lora.config.train import Train
-from anime_lora.errors import BaseModelError, DeviceError, TrainingError
+from anime_lora.errors import BaseModelError, DatasetError, DeviceError, TrainingError
 from anime_lora.files import read_jsonl, write_jsonl
 from anime_lora.training.trainer import Trainer
 from anime_lora.training.validation import EpochResult, Validator
@@ -28,6 +29,24 @@ def test_a_caption_of_300_tokens_is_named_and_cut(
     write_jsonl(folder / "metadata.jsonl", rows)
     assert (stage(organize=folder, epochs=1) / "record.json").is_file()
     assert "warning: 1 captions are longer than 77 tokens; the rest is not read: t c x" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", [lambda content: content + b"x", lambda content: content[:-1], lambda _: None])
+def test_an_image_that_changed_after_organize_is_named_with_or_without_its_latent(
+    stage: Callable[..., Path], tmp_path: Path, change: Callable[[bytes], bytes | None]
+) -> None:
+    """An appended byte, a cut and a lost file; what was trained before stays."""
+    folder = write_dataset(tmp_path / "organize")
+    out = stage(organize=folder, epochs=1)
+    before = (out / "record.json").read_bytes()
+    file = sorted(folder.rglob("*.png"))[0]
+    content = change(file.read_bytes())
+    file.unlink() if content is None else file.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(DatasetError, match=rf"{file.name} changed after organize: run `dvc repro organize`"):
+            stage(organize=folder, epochs=1)
+        shutil.rmtree(tmp_path / ".cache/latents", ignore_errors=True)
+    assert (out / "record.json").read_bytes() == before
 
 
 def test_nonsense_is_refused_before_the_base_is_loaded(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anime_lora.data.manifest import Unusable
+from anime_lora.data.manifest import Unusable, check_stored
 from anime_lora.errors import BadImageError
 from anime_lora.images import HASH_SIDE, decode, image_errors, luma, perceptual_hash, to_rgb
 
@@ -29,10 +29,17 @@ class Measures:
 
 
 def measure(path: Path) -> Measures | Unusable:
-    """Decode one stored image and measure it; never raises for what is wrong with the image."""
+    """Decode one stored image and measure it; never raises for what is wrong with the image.
+
+    Raises:
+        DatasetError: the file was changed after ingest.
+    """
     try:
         with image_errors():
-            return _measure(path.read_bytes())
+            content = path.read_bytes()
+        check_stored(path, content)
+        with image_errors():
+            return _measure(content)
     except BadImageError as error:
         return Unusable(error.code, str(error))
 
