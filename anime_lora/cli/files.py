@@ -69,5 +69,5 @@ def dataset_diff(
     changes = compare(read_version(old), read_version(new))
     print(f"{changes.before} images -> {changes.now}: {changes.summary()}")
     for change in (*changes.images(), *changes.measures()):
-        captions = " -> ".join(text for text in (change.before, change.now) if text)
+        captions = " -> ".join(text.replace("\n", " / ") for text in (change.before, change.now) if text)
         print("  ".join(part for part in (f"{change.change:<20}", change.path, captions) if part))

@@ -188,7 +188,8 @@ def _content(file: SourceFile) -> bytes | Unusable:
         return Unusable(error.code, str(error))
     except Exception as error:  # archives and remote file systems have errors of their own
         code = "unreadable" if isinstance(error, OSError) else "damaged"
-        return Unusable(code, redact(f"cannot be read: {error or type(error).__name__}"))
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return Unusable(code, redact(f"cannot be read: {reason}"))
 
 
 def open_image(job: Job) -> Opened:

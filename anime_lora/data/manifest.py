@@ -209,7 +209,7 @@ class DatasetImage(Row):
     file: str
     """The PNG, relative to organize's folder."""
     text: str
-    """What training reads: the instance prompt and the caption."""
+    """What training reads: the instance prompt and the caption; a line for each where an image has several."""
     caption: str | None
     id: str
     split: str

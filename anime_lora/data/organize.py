@@ -46,7 +46,10 @@ def dataset_image(square: SquareImage, section: Organize, concept: Concept) -> D
     return DatasetImage(
         file_name=name,
         file=f"{_folder(section, concept, split)}/{name}",
-        text=", ".join(part for part in (concept.instance_prompt, square.caption) if part),
+        text="\n".join(
+            ", ".join(part for part in (concept.instance_prompt, line) if part)
+            for line in (square.caption or "").split("\n")
+        ),
         caption=square.caption,
         id=square.id,
         split=split,

@@ -169,7 +169,7 @@ def load_dataset(folder: Path) -> tuple[ImageSet, ImageSet]:
     table = pd.DataFrame(
         {
             "id": [row.id for row in rows],
-            "caption": [row.caption for row in rows],
+            "caption": [row.caption and row.caption.split("\n")[0] for row in rows],
             "cluster": [row.cluster for row in rows],
             "split": [row.split for row in rows],
             "path": [folder / row.file for row in rows],

@@ -30,6 +30,7 @@ class TrainingImage:
     id: str
     path: Path
     text: str
+    """The caption; of several, of which each use takes another, one a line."""
     split: str
     """train, holdout or prior."""
     pixel_sha256: str
@@ -37,6 +38,11 @@ class TrainingImage:
     """What a message calls it."""
     file_sha256: str | None = None
     """Hex sha256 of the file's bytes as organize wrote it; None of a class image."""
+
+    @property
+    def captions(self) -> list[str]:
+        """Every caption that it may be trained with; validation takes the first."""
+        return self.text.split("\n")
 
 
 def read_images(folder: Path = paths.ORGANIZE) -> list[TrainingImage]:

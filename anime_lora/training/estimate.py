@@ -191,9 +191,9 @@ def count(trainer: Trainer, concept: Concept, images: Sequence[TrainingImage]) -
         accumulation=settings.gradient_accumulation_steps,
         rates=list(zip(*rates, strict=True)),
         weights=sum(value.numel() for value in trainer.adapter().values()),
-        longest_caption=max(token_count(tokenizer, image.text) for image in images),
+        longest_caption=max(token_count(tokenizer, caption) for image in images for caption in image.captions),
         token_limit=tokenizer.model_max_length,
-        truncated=truncated(tokenizer, [image.text for image in images]),
+        truncated=truncated(tokenizer, [caption for image in images for caption in image.captions]),
         trigger=concept.trigger,
         trigger_tokens=tokenizer.tokenize(concept.trigger),
     )

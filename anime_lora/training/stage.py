@@ -127,7 +127,7 @@ def fill_latents(trainer: Trainer, images: Sequence[TrainingImage]) -> None:
     """Encode what the latent cache lacks (first process only; the others wait); warn of captions that are cut."""
     if trainer.accelerator.is_main_process:
         tokenizer = trainer.pipe.tokenizer
-        long = truncated(tokenizer, [image.text for image in images])
+        long = truncated(tokenizer, [caption for image in images for caption in image.captions])
         if long:
             limit = tokenizer.model_max_length
             print(
@@ -188,7 +188,7 @@ def training_facts(trainer: Trainer, inputs: RunInputs, epoch: int) -> TrainingF
         settings=inputs.settings,
         concept=inputs.concept,
         base=inputs.base,
-        captions=[image.text for image in trainer.train_images],
+        captions=[caption for image in trainer.train_images for caption in image.captions],
         prior_images=len(trainer.class_images),
         epoch=epoch,
         steps=next(result.step for result in trainer.state.epochs if result.epoch == epoch),

@@ -10,11 +10,13 @@ from anime_lora.diffusion.rng import sample_bool, shuffled
 
 
 def augment_caption(text: str, key: tuple[object, ...], dropout: float, shuffle: bool, keep: int) -> str:
-    """The caption that is trained on: empty with probability `dropout`; else `text` with its comma-separated parts
-    after the first `keep` shuffled when `shuffle` is on. Both follow from `key` alone.
+    """The caption that is trained on: empty with probability `dropout`; else a line of `text`, with its comma-separated
+    parts after the first `keep` shuffled when `shuffle` is on. All of it follows from `key` alone.
     """
     if dropout and sample_bool(dropout, "caption dropout", *key):
         return ""
+    if "\n" in text:
+        text = shuffled(text.split("\n"), "caption line", *key)[0]
     if not shuffle:
         return text
     parts = [part.strip() for part in text.split(",") if part.strip()]

@@ -152,7 +152,7 @@ def held_out_batch(batches: BatchBuilder, image: TrainingImage) -> Batch:
     timesteps = ((torch.arange(STRATA) + 0.5) * count / STRATA).long()
     noise = torch.stack([torch.randn(mean.shape, generator=generator("held out", image.id, int(t))) for t in timesteps])
     latents = (mean * batches.scaling).expand(STRATA, *mean.shape)
-    return batches.add_noise(latents, noise, timesteps, [image.text] * STRATA, torch.ones(STRATA))
+    return batches.add_noise(latents, noise, timesteps, [image.captions[0]] * STRATA, torch.ones(STRATA))
 
 
 def style_statistics(latent: Tensor) -> Tensor:

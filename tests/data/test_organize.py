@@ -86,3 +86,18 @@ def test_the_same_source_gives_the_same_bytes(project: Project, tree: Callable[[
     shutil.rmtree("data")
     project.all()
     assert tree(OUT) == first
+
+
+def test_of_several_captions_each_is_a_line_behind_the_prompt(project: Project) -> None:
+    """In kohya's files, too: sd-scripts takes a line at random with `enable_wildcard`."""
+    project.add(2)
+    (project.source / "000.txt").write_text("girl\nblue hair\n")
+    project.ingest(caption_lines="one_per_use")
+    project.validate()
+    project.resize()
+    project.organize()
+    texts = sorted(row.text for row in read_manifest(OUT, DatasetImage))
+    prompt = "myAnimeStyleToken anime_face portrait"
+    assert texts == [f"{prompt}, girl\n{prompt}, blue hair", f"{prompt}, girl, number 1"]
+    project.organize(layout="kohya")
+    assert {file.read_text() for file in OUT.rglob("*.txt")} == {f"{text}\n" for text in texts}

@@ -1,6 +1,7 @@
 """What a batch holds: captions, flips, posterior samples and noise follow from seed, epoch and image."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from anime_lora.errors import DatasetError
 from anime_lora.training.batch import Example, in_groups, read_images
+from anime_lora.training.validation import STRATA, held_out_batch
 from tests.support.tiny import write_dataset
 
 
@@ -27,6 +29,15 @@ def test_each_image_has_its_own_caption(make: Callable) -> None:
     trainer.pipe.unet.register_forward_pre_hook(lambda _, inputs: conditioning.append(inputs[2]))
     trainer.loss(batch)
     assert torch.equal(conditioning[0], trainer.text_embeddings(batch.captions))
+
+
+def test_of_several_captions_a_batch_holds_one(make: Callable) -> None:
+    """Each epoch may take another; validation takes the first."""
+    trainer = make(batch_size=6)
+    image = replace(trainer.train_images[0], text="girl\nblue hair")
+    taken = {trainer.batches.build([Example(epoch, image)]).captions[0] for epoch in range(12)}
+    assert taken == {"girl", "blue hair"}
+    assert held_out_batch(trainer.batches, image).captions == ["girl"] * STRATA
 
 
 def test_flip_mirrors_about_every_other_epoch(make: Callable) -> None:

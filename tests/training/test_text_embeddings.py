@@ -61,3 +61,13 @@ def test_memory_is_bounded(make: Callable, monkeypatch: pytest.MonkeyPatch) -> N
     first = embeddings(["a", "b", "c", "d"])
     assert len(embeddings._memory) == 2
     assert torch.equal(embeddings(["a", "b", "c", "d"]), first)
+
+
+def test_of_several_captions_each_use_takes_another() -> None:
+    lines = ["girl, blue hair", "a girl who smiles", "portrait"]
+    taken = [augment_caption("\n".join(lines), (1, epoch, "id"), 0.0, False, 1) for epoch in range(60)]
+    assert set(taken) == set(lines)
+    assert taken == [augment_caption("\n".join(lines), (1, epoch, "id"), 0.0, False, 1) for epoch in range(60)]
+    assert min(taken.count(line) for line in lines) > 8
+    shuffled = {augment_caption("\n".join(lines), (1, epoch, "id"), 0.0, True, 0) for epoch in range(60)}
+    assert shuffled == {*lines, "blue hair, girl"}

@@ -94,8 +94,9 @@ def _list_tar(source: str, path: Path, limits: Limits, version: str) -> Iterator
         archive = tarfile.open(path)  # noqa: SIM115 - its members are read later
     except PermissionError:
         raise
-    except Exception as error:  # the decompressors have errors of their own
-        yield unread(source, path.name, "damaged", f"cannot be opened as .tar: {error}", size)
+    except Exception:  # the decompressors have errors of their own; tarfile's message is what each of them says
+        reason = "cannot be opened as .tar: it is none, or damaged where it begins"
+        yield unread(source, path.name, "damaged", reason, size)
         return
     if archive.fileobj is not None:
         weakref.finalize(archive, archive.fileobj.close)  # its files may be read as long as they are listed

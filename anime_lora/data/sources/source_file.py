@@ -43,7 +43,7 @@ class SourceFile:
 
 def unread(source: str, path: str, code: str, reason: str, size: int = 0) -> SourceFile:
     """A file, folder or archive that is listed with the reason why nothing of it is read."""
-    return SourceFile(source, path, size, bytes, problem=Problem(code, reason))
+    return SourceFile(source, path, size, bytes, problem=Problem(code, " ".join(reason.split())))
 
 
 def printable(name: str) -> str:
