@@ -11,9 +11,9 @@ from PIL import Image
 
 from anime_lora.errors import BadImageError, SamplingError
 from anime_lora.files import read_jsonl, read_rows, write_jsonl
+from anime_lora.image_formats import SUFFIXES
 from anime_lora.images import crop_square, read_rgb
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 NO_STYLE = "none"
 """Stands for the style in the name of an image without one, so that no style may be called so."""
 HASHED = re.compile(r"(^|-)[0-9a-f]{8}$")
@@ -96,6 +96,19 @@ def read_source(file: Path, size: int) -> Image.Image:
         return crop_square(read_rgb(file), size)
     except BadImageError as error:
         raise SamplingError(f"source {error}; repair or remove it") from error
+
+
+def check_sources(sources: str | None, counterparts: str | None) -> None:
+    """Make sure that every source and counterpart can be read, before anything is generated.
+
+    Raises:
+        SamplingError: one cannot; names it.
+    """
+    for file in (*list_sources(sources), *(list_images(Path(counterparts)) if counterparts else [])):
+        try:
+            read_rgb(file)
+        except BadImageError as error:
+            raise SamplingError(f"source {error}; repair or remove it") from error
 
 
 def place_sources(folder: Path, sources: str | None, counterparts: str | None, size: int) -> list[SourceImage]:

@@ -20,7 +20,7 @@ from anime_lora.sampling.results import (
     write_generated,
     write_suite,
 )
-from anime_lora.sampling.sources import SourceImage, place_sources
+from anime_lora.sampling.sources import SourceImage, check_sources, place_sources
 from anime_lora.sampling.suite import Shot, compose_prompt, shots, suite_id
 
 STAGE = "validate-sample"
@@ -52,6 +52,7 @@ def validate_sample(
         raise SamplingError(
             f"validate_sample.counterparts = {section.counterparts}: no such folder; name one, or data/none"
         )
+    check_sources(section.sources, section.counterparts)
     pipelines = Pipelines(base, compute, section.controlnet)
     probes = [compose_prompt(concept, text) for text in section.prompts[: section.sweep_prompts]]
     second = Path(section.second_adapter) if section.second_adapter else None

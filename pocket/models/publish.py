@@ -1,5 +1,6 @@
 """The pocket models as folders that diffusers and transformers load: whole or absent, fp16 safetensors."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -7,7 +8,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DiffusionPipeline, StableD
 from diffusers.models.modeling_utils import ModelMixin
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
-from anime_lora.files import fresh_folder
+from anime_lora.files import fresh_folder, write_json
 from pocket.models import shapes
 from pocket.models.tokenizer import save_tokenizer
 from pocket.training.diffusion import Diffusion
@@ -26,6 +27,7 @@ def publish_base(folder: Path, vae: AutoencoderKL, diffusion: Diffusion) -> None
     """Write the Stable Diffusion folder; the models are half precision afterwards."""
     with fresh_folder(folder, WRITES) as beside:
         pipeline(vae, diffusion).to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
+        _load_as_fp32(beside / "text_encoder" / "config.json")
         _finish(beside, beside / "tokenizer", diffusion.tokenizer)
 
 
@@ -72,6 +74,13 @@ def publish_scorer(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer) -> 
         model.to(dtype=torch.float16).save_pretrained(beside, safe_serialization=True)
         CLIPProcessor(images, tokenizer).save_pretrained(beside)
         _finish(beside, beside, tokenizer)
+
+
+def _load_as_fp32(config: Path) -> None:
+    """Let transformers load fp16 files in fp32 unless asked otherwise, as diffusers loads the parts beside them."""
+    # transformers 5 takes the dtype from the config, diffusers fp32: a pipeline of both dtypes cannot run
+    values = json.loads(config.read_text(encoding="utf-8"))
+    write_json(config, {**values, "dtype": "float32"})
 
 
 def _finish(folder: Path, place: Path, tokenizer: CLIPTokenizer) -> None:

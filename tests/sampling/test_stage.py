@@ -117,3 +117,19 @@ def test_every_source_has_files_of_its_own_whatever_its_name(run, tmp_path: Path
         assert max(abs(one - other) for one, other in zip(pixel, colours[image.source], strict=True)) < 6, image.source
     known = {image.source for image in placed if (out / image.counterpart).is_file()}
     assert known == {"a.png", "B.JPEG", "顔.png", "my face.webp"}
+
+
+@pytest.mark.parametrize("setting", ["sources", "counterparts"])
+def test_a_damaged_source_is_named_before_anything_is_generated(
+    run, sources: Path, tmp_path: Path, setting: str
+) -> None:
+    """Also the last one of many; hidden files beside them do not count."""
+    folder = tmp_path / "people"
+    folder.mkdir()
+    for number in range(3):
+        Image.open(sources / "a.png").save(folder / f"{number}.png")
+    (folder / ".z.png").write_bytes(b"not an image")
+    (folder / "z.gif").write_bytes((folder / "0.png").read_bytes()[:100])
+    with pytest.raises(SamplingError, match=r"source .*z\.gif cannot be read as an image: damaged"):
+        run(**{"sources": str(sources), setting: str(folder)})
+    assert not list(Path(".cache/samples").rglob("*.png"))

@@ -15,7 +15,7 @@ from pocket.training.diffusion import new_diffusion
 def test_plain_pipelines_load_the_base(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
     """Diffusers' own pipelines load the folder and generate from an over-long prompt and from an image."""
     publish_base(tmp_path / "base", shapes.autoencoder(), new_diffusion(tokenizer, 0))
-    text2img = StableDiffusionPipeline.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    text2img = StableDiffusionPipeline.from_pretrained(tmp_path / "base")
     text2img.set_progress_bar_config(disable=True)
     image = text2img("girl 😀 " + "word " * 300, num_inference_steps=1).images[0]
     assert image.size == (shapes.RESOLUTION, shapes.RESOLUTION)
