@@ -49,7 +49,7 @@ def list_http(url: str, limits: Limits) -> Iterator[SourceFile]:
         SourceError: the server does not answer, refuses, or shows no list.
     """
     try:
-        return _list(Server(httpx.Client(follow_redirects=True, timeout=TIMEOUT, auth=_auth())), url, limits)
+        return _list(Server(httpx.Client(follow_redirects=True, timeout=TIMEOUT, auth=_auth(url))), url, limits)
     except httpx.HTTPStatusError as error:
         answer = f"{error.response.status_code} {error.response.reason_phrase}"
         raise SourceError(f"{redact(url)} cannot be listed: the server answers {answer}: {HOW_ELSE}") from None
@@ -83,10 +83,10 @@ class Server:
         return result
 
 
-def _auth() -> httpx.Auth | None:
-    """Of ~/.netrc, where there is one: a place for passwords that is in no project. A URL's own go before it."""
+def _auth(url: str) -> httpx.Auth | None:
+    """Of ~/.netrc, where there is one: a place for passwords that is in no project. None where the URL has its own."""
     try:
-        return httpx.NetRCAuth()
+        return None if urlsplit(url).username else httpx.NetRCAuth()
     except Exception:  # there is none, or it cannot be parsed
         return None
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 Result = TypeVar("Result")
 ATTEMPTS = 4
@@ -37,5 +37,5 @@ def _is_passing(error: BaseException) -> bool:
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.response.headers.get("retry-after", "") if isinstance(error, httpx.HTTPStatusError) else ""
-    usual: float = wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)(state)
+    usual: float = (wait_exponential(FIRST_WAIT, LONGEST_WAIT) + wait_random(0, FIRST_WAIT))(state)
     return min(float(asked), LONGEST_WAIT) if asked.isdigit() else usual
