@@ -6,6 +6,7 @@ from anime_lora.config.load import Params, load_params
 SETTINGS_PANEL = "Settings"
 STAGES_PANEL = "Stages, in their order (`dvc repro` runs those that are out of date)"
 USE_PANEL = "Using a LoRA"
+ADAPTERS_PANEL = "Combine, convert and check LoRA files"
 FILES_PANEL = "LoRA files and dataset versions"
 RUNS_PANEL = "Called by DVC and by the nightly run"
 

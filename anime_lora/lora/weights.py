@@ -5,6 +5,7 @@ file that cannot be used is refused in one sentence that says what it is and wha
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -168,3 +169,21 @@ def _json_object(value: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def parse_weighted(text: str) -> tuple[Path, float]:
+    """`FILE` or `FILE:WEIGHT` as the file and its weight, 1 where none is said.
+
+    Raises:
+        AdapterError: the weight is no number.
+    """
+    name, colon, weight = text.rpartition(":")
+    if not colon or Path(text).is_file() or "/" in weight or "\\" in weight:
+        return Path(text), 1.0
+    try:
+        value = float(weight)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise AdapterError(f"{text}: the weight after the colon is {weight!r}, and has to be a number such as 0.7")
+    return Path(name), value
