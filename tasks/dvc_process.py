@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from tasks.dvc_internals import ADVICE, Action, stage_action, unchanged_in
 from tasks.process_group import command_environment, stream_command
 
-CHECK, FIRST = "check", "ingest"
-"""The entry of dvc.yaml that checks the settings before DVC empties any output, and the stage that depends on it.
+CHECK = "check"
+"""The entry of dvc.yaml that checks the settings before DVC empties any output.
 
-`check` is part of the preflight and none of the seven stages: no task runs it, it comes with `ingest`.
+`check` is part of the preflight and none of the seven stages: no task runs it, it comes with `unchanged_stages`.
 """
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 """The option stands first: DVC takes its lock again after a stage, and would give up after 3 s."""
@@ -31,17 +31,20 @@ class StageResult:
 
 
 def repro_command(stage: str, forced: bool = False) -> list[str]:
-    """`dvc repro` of `stage` alone; the first stage comes with `check` before it."""
+    """`dvc repro` of `stage` alone."""
     force = ["--force"] if forced else []
-    alone = [] if stage == FIRST else ["--single-item"]
-    return [*DVC, "repro", *alone, *force, stage]
+    return [*DVC, "repro", "--single-item", *force, stage]
 
 
 def unchanged_stages() -> list[str]:
-    """Stages that DVC would skip as they are now, in its order; asks once for all and changes nothing.
+    """Stages that DVC would skip as they are now, in its order; runs `check`, then asks once for all.
 
     True of a stage only as long as no stage before it is executed.
+
+    Raises:
+        StageFailedError: `check` found something wrong.
     """
+    bring_up_to_date(CHECK)
     plan = subprocess.run(
         [*DVC, "repro", "--dry"],
         capture_output=True,
@@ -50,13 +53,12 @@ def unchanged_stages() -> list[str]:
         env=command_environment(),
         check=False,
     )
-    unchanged = unchanged_in(plan.stdout)
-    return [stage for stage in unchanged if stage != FIRST or CHECK in unchanged]
+    return unchanged_in(plan.stdout)
 
 
 def bring_up_to_date(
     stage: str,
-    on_line: Callable[[str], None],
+    on_line: Callable[[str], None] = lambda line: None,
     on_tick: Callable[[], None] = lambda: None,
     timeout: float | None = None,
     forced: bool = False,

@@ -7,6 +7,7 @@ import typer
 
 from anime_lora.cli.page import RUNS_PANEL, examples, read_params
 from anime_lora.config import paths
+from anime_lora.config.local_models import local_models
 from anime_lora.config.path_settings import SETTINGS
 from anime_lora.files import check_no_foreign_files, write_json
 
@@ -38,10 +39,12 @@ def rematch(
 def check() -> None:
     """Check params.yaml, and that no stage's folder holds files that the stage did not write.
 
-    DVC empties a stage's outputs before it starts the stage, so it runs this first. Nothing is changed but
-    data/checked.json.
+    DVC empties a stage's outputs before it starts the stage, so it runs this first, at every `dvc repro`: it also
+    writes the hashes of local models, on which stages depend. Nothing is changed but data/checked.json and
+    data/models.json.
     """
-    read_params()
+    params = read_params()
     for folder, writes in paths.WRITES.items():
         check_no_foreign_files(folder, writes)
     write_json(paths.CHECKED, list(SETTINGS))
+    write_json(paths.MODELS, local_models(params))

@@ -13,6 +13,8 @@ PROGRESS = CACHE / "progress"
 
 CHECKED = Path("data/checked.json")
 """What `check` leaves for DVC: ingest waits for it."""
+MODELS = Path("data/models.json")
+"""Hashes of the local models that the settings name, written by `check` at every `dvc repro`."""
 INGEST = Path("data/ingest")
 VALIDATE = Path("data/validate")
 RESIZE = Path("data/resize")

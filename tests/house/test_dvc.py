@@ -35,7 +35,8 @@ def test_before_them_every_setting_that_names_a_path_is_checked() -> None:
     """DVC empties outputs before it starts a stage: what comes first must be a stage without outputs to lose."""
     assert DAG[CHECK]["cmd"] == "python -m anime_lora check"
     assert set(DAG[CHECK]["params"]) == {setting.split(".")[0] for setting in SETTINGS}
-    assert DAG[CHECK]["outs"] == [paths.CHECKED.as_posix()]
+    assert DAG[CHECK]["outs"] == [paths.CHECKED.as_posix(), paths.MODELS.as_posix()]
+    assert DAG[CHECK]["always_changed"]
     assert paths.CHECKED.as_posix() in DAG[STAGES[0]]["deps"]
 
 
@@ -84,7 +85,7 @@ def test_the_imports_read_from_the_source_are_what_a_process_loads() -> None:
 
 
 def test_a_path_in_the_settings_is_a_dep_by_its_name_where_dvc_can_depend_on_it() -> None:
-    """The rest may be hub ids; `ingest.sources` is a list, of which DVC's templates reach single entries."""
+    """Of the rest `check` hashes what is no hub id; of the list `ingest.sources` DVC's templates reach single entries."""
     deps = {dep for stage in DAG.values() for dep in stage.get("deps", []) if dep.startswith("${")}
     assert deps == {"${ingest.sources[0]}", *(f"${{{setting}}}" for setting in OPTIONAL)}
     assert {setting for setting in SETTINGS if setting not in OPTIONAL} == {

@@ -1,5 +1,6 @@
 """DVC sees what changes behind a path that a setting names: the real dvc.yaml, with commands that compute nothing."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -25,13 +26,15 @@ class Pipeline:
         definition["cmd"] = [f"{sys.executable} make.py {' '.join(outs)}"]
         (root / "make.py").write_text(
             "import sys\nfrom pathlib import Path\nfor path in map(Path, sys.argv[1:]):\n"
-            "    path.parent.mkdir(parents=True, exist_ok=True)\n    path.write_text('made')\n"
+            "    path = path if path.suffix else path / 'record.json'\n"
+            "    path.parent.mkdir(parents=True, exist_ok=True)\n    path.write_text('{}')\n"
         )
         with (root / "dvc.yaml").open("w", encoding="utf-8") as stream:
             YAML().dump({"stages": {stage: definition}}, stream)
         for dep in definition["deps"]:
             if not dep.startswith("${"):
-                self.write(dep if "." in dep.rpartition("/")[2] else f"{dep}/file", "a")
+                # a name that `check` knows to be the stage's own
+                self.write(dep if "." in dep.rpartition("/")[2] else f"{dep}/metadata.jsonl", "a")
         self.write(NONE, "none")
         subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=root, check=True)
         for setting in OPTIONAL:
@@ -69,3 +72,22 @@ def test_a_file_that_changes_where_a_setting_points_to_reruns_the_stage(setting:
     pipeline.write("mine/1.png", "another image")
     assert pipeline.runs()
     assert not pipeline.runs()
+
+
+def test_a_model_that_changes_in_its_folder_reruns_the_training(tmp_path: Path) -> None:
+    """Though it is no dep by name: `check`, which runs each time, writes the hashes of local models."""
+    pipeline = Pipeline(tmp_path, "train")
+    pipeline.write("mine/unet/weights", "a model")
+    pipeline.set("base.model", "mine")
+    check = [sys.executable, "-m", "anime_lora", "check"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def runs() -> bool:
+        subprocess.run(check, cwd=tmp_path, env=environment, check=True)
+        return pipeline.runs()
+
+    assert runs()
+    assert not runs()
+    pipeline.write("mine/unet/weights", "another model")
+    assert runs()
+    assert not runs()
