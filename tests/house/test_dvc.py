@@ -85,7 +85,7 @@ def test_the_imports_read_from_the_source_are_what_a_process_loads() -> None:
 
 
 def test_a_path_in_the_settings_is_a_dep_by_its_name_where_dvc_can_depend_on_it() -> None:
-    """Of the rest `check` hashes what is no hub id; of the list `ingest.sources` DVC's templates reach single entries."""
+    """Of the rest `check` hashes what is no hub id; of `ingest.sources` templates reach single entries."""
     deps = {dep for stage in DAG.values() for dep in stage.get("deps", []) if dep.startswith("${")}
     assert deps == {"${ingest.sources[0]}", *(f"${{{setting}}}" for setting in OPTIONAL)}
     assert {setting for setting in SETTINGS if setting not in OPTIONAL} == {
