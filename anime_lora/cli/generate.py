@@ -25,6 +25,9 @@ Source = Annotated[Path | None, typer.Option(
 Strength = Annotated[str | None, typer.Option(
     help="How much of the source is made anew, up to 1. Default 0.65.", rich_help_panel=WHAT, show_default=False,
 )]  # fmt: skip
+Crop = Annotated[str | None, typer.Option(
+    help="Which part of the source: center, top, or LEFT,TOP,SIDE of a square around the face.", rich_help_panel=WHAT,
+)]  # fmt: skip
 Again = Annotated[Path | None, typer.Option(
     "--from", help="An image of ours, A1111, Forge or ComfyUI that is made again; other options change it.",
     rich_help_panel=WHAT,
@@ -88,6 +91,7 @@ def generate(
     negative: Negative = None,
     source: Source = None,
     strength: Strength = None,
+    crop: Crop = None,
     again: Again = None,
     seed: Seeds = None,
     steps: Steps = None,
@@ -119,6 +123,7 @@ def generate(
         negative,
         source,
         strength,
+        crop,
         tuple(seed or ()),
         steps,
         guidance,

@@ -3,12 +3,11 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import StableDiffusionControlNetPipeline
-from PIL import Image, ImageOps
+from PIL import Image
 
 from anime_lora.config.section import Base, Compute
 from anime_lora.errors import SamplingError
@@ -16,8 +15,8 @@ from anime_lora.generation import schedulers
 from anime_lora.generation.infotext import Model
 from anime_lora.generation.job import Control, Job
 from anime_lora.generation.loras import LoraFile
+from anime_lora.generation.sources import read_source
 from anime_lora.generation.text_encoding import PromptEncoder
-from anime_lora.images import read_rgb
 from anime_lora.sampling.controlnet import canny_edges
 from anime_lora.sampling.generate import noise_generator
 from anime_lora.sampling.pipelines import PREDICTIONS, Pipelines
@@ -119,7 +118,7 @@ class Engine:
         }
         size = first.width, first.height
         if first.source is not None:
-            arguments["image"] = [read_source(job.source, size) for job, _, _ in rows if job.source]
+            arguments["image"] = [read_source(job.source, size, job.crop) for job, _, _ in rows if job.source]
             arguments["strength"] = first.strength
         else:
             arguments |= {"width": first.width, "height": first.height}
@@ -161,15 +160,11 @@ def _prediction(lora: LoraFile) -> str | None:
     return PREDICTIONS.get(lora.metadata.get("modelspec.prediction_type", ""))
 
 
-def read_source(file: Path, size: tuple[int, int]) -> Image.Image:
-    """An image as the pipeline sees it: RGB, upright, its middle cut to the shape of `size` (width, height)."""
-    return ImageOps.fit(read_rgb(file), size, Image.Resampling.LANCZOS)
-
-
 def _edges(control: Control, job: Job, size: tuple[int, int]) -> Image.Image:
-    file = control.image or job.source
-    assert file is not None  # `request` sees to it
-    return canny_edges(read_source(file, size))
+    if control.image is not None:
+        return canny_edges(read_source(control.image, size))
+    assert job.source is not None  # `request` sees to it
+    return canny_edges(read_source(job.source, size, job.crop))
 
 
 def _step_counter(steps: int, images: int, on_step: OnStep) -> Callable[..., dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
 
@@ -14,6 +15,7 @@ from anime_lora.generation.engine import Engine
 from anime_lora.generation.job import Job
 from anime_lora.generation.output import OutputFolder
 from anime_lora.generation.request import Options, Request, read_request
+from anime_lora.generation.sources import read_source
 from anime_lora.images import png_bytes
 from anime_lora.progress import Progress
 from anime_lora.sampling.grids import Sheet, compose
@@ -74,8 +76,14 @@ def _is_same_model(one: str, other: str) -> bool:
 
 
 def _sheet(grid: Grid, files: dict[Job, Path]) -> Image.Image:
+    """The grid as an image; where all of it was made from one source, that stands at the left."""
     first = grid.cells[0][0]
-    aspect = first.width / first.height
-    tile = max(96, min(first.height, int(WIDTH / (len(grid.columns) * aspect + 0.7))))
-    cells = [[files[job] for job in row] for row in grid.cells]
-    return compose(Sheet("grid", grid.title, grid.columns, grid.rows, list(map(list, cells)), aspect), tile)
+    columns, cells = list(grid.columns), [[files[job] for job in row] for row in grid.cells]
+    with TemporaryDirectory() as folder:
+        if first.source is not None:
+            source = Path(folder) / "source.png"
+            read_source(first.source, (first.width, first.height), first.crop).save(source)
+            columns, cells = ["source", *columns], [[source, *row] for row in cells]
+        aspect = first.width / first.height
+        tile = max(96, min(first.height, int(WIDTH / (len(columns) * aspect + 0.7))))
+        return compose(Sheet("grid", grid.title, columns, grid.rows, [[*row] for row in cells], aspect), tile)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import anime_lora
 from anime_lora.generation.job import Job
+from anime_lora.generation.sources import CENTER
 from anime_lora.images import quote_value
 
 SETTING = re.compile(r'\s*(\w[\w \-/+]*):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
@@ -64,6 +65,8 @@ def write(job: Job, model: Model, source_sha256: str | None = None) -> str:
         settings["Lora hashes"] = ", ".join(f"{one.lora.name}: {one.lora.sha256[:12]}" for one in job.loras)
     if job.source is not None:
         settings |= {"Source": job.source.name, "Source hash": (source_sha256 or "")[:12]}
+        if job.crop != CENTER:
+            settings["Source crop"] = job.crop
     settings["Version"] = f"anime-lora {anime_lora.__version__}"
     lines = [job.tagged_prompt]
     if job.negative_prompt:

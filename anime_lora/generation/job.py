@@ -40,6 +40,8 @@ class Job:
     """Of image to image; None: text to image."""
     strength: float | None = None
     """Of image to image."""
+    crop: str = "center"
+    """Which part of the source, as `sources.read_crop` gives it."""
     control: Control | None = None
 
     @property

@@ -14,13 +14,14 @@ from anime_lora.generation.infotext import Infotext
 from anime_lora.generation.loras import LoraChoice, LoraLibrary
 from anime_lora.generation.output import ROWS
 from anime_lora.generation.prompts import LoraTag, lora_tags
+from anime_lora.generation.sources import CENTER, read_crop
 from anime_lora.images import decode
 
 USER_COMMENT = 0x9286
 """EXIF's tag in which webuis put `parameters` where an image is no PNG."""
 READ = {
     *("Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model", "Denoising strength"),
-    *("Clip skip", "RNG", "Lora hashes", "Source", "Source hash", "Version", "ControlNet 0"),
+    *("Clip skip", "RNG", "Lora hashes", "Source", "Source hash", "Source crop", "Version", "ControlNet 0"),
 }
 """Settings of an image that are used, or say nothing about its pixels."""
 PLAIN_SPACINGS = {"", "automatic", "uniform", "normal", "karras", "exponential"}
@@ -44,6 +45,7 @@ class Recipe:
     """None: the project's."""
     source: Path | None = None
     strength: float = 0.65
+    crop: str = CENTER
     from_source: str | None = None
     """Name of the source that an earlier image was made from; None: it was text to image."""
     model_hash: str = ""
@@ -142,6 +144,8 @@ def _numbers(settings: Mapping[str, str]) -> dict[str, object]:
     }
     if "Seed" in settings:
         numbers["seeds"] = (int(settings["Seed"]),)
+    if "Source crop" in settings:
+        numbers["crop"] = read_crop(settings["Source crop"])
     if "Size" in settings:
         width, _, height = settings["Size"].partition("x")
         numbers["size"] = int(width), int(height)

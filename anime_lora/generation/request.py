@@ -12,7 +12,7 @@ from anime_lora.generation.job import Control, Job
 from anime_lora.generation.loras import FOLDERS, LoraChoice, LoraLibrary, project_lora
 from anime_lora.generation.prompts import lora_tags, without_editing
 from anime_lora.generation.recipe import Recipe
-from anime_lora.image_formats import SUFFIXES
+from anime_lora.generation.sources import check_sources, list_sources, read_crop
 from anime_lora.images import escape_prompt, read_rgb
 
 
@@ -25,6 +25,7 @@ class Options:
     negative: str | None = None
     source: Path | None = None
     strength: str | None = None
+    crop: str | None = None
     seeds: tuple[str, ...] = ()
     steps: str | None = None
     guidance: str | None = None
@@ -92,7 +93,8 @@ def read_request(options: Options, params: Params, multiple: int) -> Request:
             clip_skip=start.clip_skip,
             loras=loras,
         )
-        plain = replace(plain, source=source, strength=start.strength if source else None)
+        if source:
+            plain = replace(plain, source=source, strength=start.strength, crop=start.crop)
         jobs.append(replace(plain, control=_control(options, params, plain)))
     parsed = [axes.parse(text, params, library) for text in options.xyz]
     grids = [grid for job in jobs for grid in axes.grids(job, parsed)] if parsed else []
@@ -112,6 +114,8 @@ def _with_options(start: Recipe, options: Options, resolution: int, multiple: in
         changes["guidance"] = values.number("--guidance", options.guidance, 1, 50, "7")
     if options.strength is not None:
         changes["strength"] = values.strength(options.strength)
+    if options.crop is not None:
+        changes["crop"] = read_crop(options.crop)
     if options.clip_skip is not None:
         changes["clip_skip"] = values.whole("--clip-skip", options.clip_skip, 1, 12)
     if options.seeds:
@@ -188,19 +192,12 @@ def _sources(options: Options, start: Recipe) -> list[Path | None]:
             raise SamplingError(
                 f"--from {options.again}: it was made from another image ({start.from_source}): give that by --source"
             )
-        if options.strength is not None:
-            raise SamplingError("--strength is for image to image: add --source IMAGE, or leave it out")
+        for name in ("strength", "crop"):
+            if getattr(options, name) is not None:
+                raise SamplingError(f"--{name} is for image to image: add --source IMAGE, or leave it out")
         return [None]
-    if not path.exists():
-        raise SamplingError(f"--source {path}: no such file or folder")
-    files = [path] if path.is_file() else sorted(one for one in path.glob("[!.]*") if one.suffix.lower() in SUFFIXES)
-    if not files:
-        raise SamplingError(f"--source {path}: the folder holds no image ({', '.join(sorted(SUFFIXES))})")
-    for file in files:
-        try:
-            read_rgb(file)
-        except BadImageError as error:
-            raise SamplingError(f"--source {error}; repair it or take it out") from error
+    files = list_sources(path)
+    check_sources(files, start.crop)
     return list(files)
 
 
