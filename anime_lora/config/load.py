@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -16,6 +17,10 @@ from anime_lora.config.sample import ValidateSample
 from anime_lora.config.section import Base, Compute, Concept, Retrain, Section
 from anime_lora.config.train import Train
 from anime_lora.errors import ParamsError
+
+PROMPTS = (("concept", "instance_prompt"), ("train", "prior_prompt"), ("train", "validation_prompt"))
+"""Section and name of the prompts in which the words of `concept` may stand as `{trigger}` and `{class_name}`."""
+PROMPT_WORDS = ("trigger", "class_name")
 
 
 class Params(Section):
@@ -75,14 +80,44 @@ def check_params(document: Document, name: str = "params.yaml") -> Params:
     """
     params, lines = None, []
     try:
-        params = Params.model_validate_json(json.dumps(document))  # as JSON, a list is strictly valid for a tuple
+        params = Params.model_validate_json(
+            json.dumps(with_prompts(document))
+        )  # as JSON, a list is strictly valid for a tuple
     except ValidationError as error:
         lines = [_error_line(one) for one in error.errors()]
-    lines += [*null_errors(document), *path_errors(document)]
+    lines += [*null_errors(document), *path_errors(document), *template_errors(document)]
     if params is None or lines:
         plural = "value does" if len(lines) == 1 else "values do"
         raise ParamsError(f"{name}: {len(lines)} {plural} not fit\n" + "\n".join(f"  {line}" for line in lines))
     return params
+
+
+def with_prompts(document: Document) -> Document:
+    """The document with the words of `concept` in its prompts: `{trigger} portrait` becomes `myStyle portrait`."""
+    words = document.get("concept")
+    known = {word: words.get(word) for word in PROMPT_WORDS} if isinstance(words, dict) else {}
+    expanded = dict(document)
+    for section, name in PROMPTS:
+        values = expanded.get(section)
+        if isinstance(values, dict) and isinstance(text := values.get(name), str):
+            for word, value in known.items():
+                text = text.replace(f"{{{word}}}", value) if isinstance(value, str) else text
+            expanded[section] = {**values, name: text}
+    return expanded
+
+
+def template_errors(document: Document) -> list[str]:
+    """One line for each prompt with a name in braces that stands for nothing."""
+    lines = []
+    for section, name in PROMPTS:
+        values = document.get(section)
+        text = values.get(name) if isinstance(values, dict) else None
+        unknown = set(re.findall(r"\{(\w+)\}", text)) - set(PROMPT_WORDS) if isinstance(text, str) else set()
+        lines += [
+            f"{section}.{name} = {text!r}: {{{word}}} stands for nothing; write {{trigger}} or {{class_name}}"
+            for word in sorted(unknown)
+        ]
+    return lines
 
 
 def _error_line(error: ErrorDetails) -> str:
@@ -93,7 +128,9 @@ def _error_line(error: ErrorDetails) -> str:
         return f"{path} is missing: add it (`git diff params.yaml` shows what was there)"
     if error["type"] == "extra_forbidden":
         return f"{path} = {value!r} is unknown{_suggestion(location)}"
-    return f"{path} = {value!r}: {error['msg'][0].lower()}{error['msg'][1:]}; change it in params.yaml"
+    message = error["msg"].removeprefix("Value error, ")
+    value_text = f" = {value!r}" if not isinstance(value, dict) else ""
+    return f"{path}{value_text}: {message[0].lower()}{message[1:]}; change it in params.yaml"
 
 
 def _suggestion(location: list[str]) -> str:

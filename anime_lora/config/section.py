@@ -3,9 +3,9 @@
 Sections are frozen, take no unknown keys, and turn no text into a number.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -23,12 +23,40 @@ NAME = r"^[^\s/\\]+$"
 """One word that can stand in the name of a file or folder."""
 
 
+PROMPT_SIGNS = ":<>,()[]{}|"
+"""What means something else in a webui's prompt: `<lora:NAME:1>`, the end of a tag, emphasis, alternatives."""
+FILE_SIGNS = '"*?'
+"""What no file of Windows may be called."""
+PLAIN = "use letters, digits, - and _"
+LONGEST_NAME = 200
+"""Bytes of trigger and class together: with a suffix and the name of a file in work they stay below 255."""
+
+
 class Concept(Section):
     """What the LoRA is called in a prompt."""
 
     trigger: str = Field(min_length=1, pattern=NAME)
     class_name: str = Field(min_length=1, pattern=NAME)
     instance_prompt: str = Field(min_length=1)
+
+    @field_validator("trigger", "class_name")
+    @classmethod
+    def _one_word_in_prompts_and_files(cls, word: str) -> str:
+        signs = " ".join(sorted(set(word) & set(PROMPT_SIGNS)))
+        if signs:
+            raise ValueError(f"a prompt such as <lora:{word}:1> reads {signs} as something else; {PLAIN}")
+        odd = sorted(sign for sign in set(word) if sign in FILE_SIGNS or not sign.isprintable())
+        if odd:
+            raise ValueError(f"no file may be called so ({' '.join(map(repr, odd))}); {PLAIN}")
+        return word
+
+    @model_validator(mode="after")
+    def _names_a_file(self) -> Self:
+        length = len(f"{self.trigger}_{self.class_name}".encode())
+        if length > LONGEST_NAME:
+            limit = f"take {length} bytes, more than {LONGEST_NAME}"
+            raise ValueError(f"trigger and class_name, which name the LoRA's file, {limit}; shorten one of them")
+        return self
 
 
 class Base(Section):

@@ -61,6 +61,53 @@ def test_short_exponent_is_a_number(tmp_path: Path) -> None:
     assert read_document(path) == {"train": {"learning_rate": 1e-4}}
 
 
+@pytest.mark.parametrize("name", ["trigger", "class_name"])
+@pytest.mark.parametrize(
+    "word", ["my:style", "a<b", "a>b", "a,b", "my(style)", "[a]", "{trigger}", "a|b", 'a"b', "a*", "a\u200b"]
+)
+def test_a_word_that_prompts_or_files_cannot_hold_is_refused_before_training(name: str, word: str) -> None:
+    """`<lora:my:style:1>` has another name, `a,b` is two tags; found at the first command, with what to write."""
+    document = read_document(PARAMS)
+    document["concept"][name] = word
+    with pytest.raises(ParamsError, match=rf"concept\.{name} = .*use letters, digits, - and _; change it"):
+        check_params(document)
+
+
+@pytest.mark.parametrize("word", ["myAnimeStyleToken", "sks", "スタイル", "m_y-2.0", "naïve", "o'hara", "a+b"])
+def test_words_of_every_script_are_taken(word: str) -> None:
+    document = read_document(PARAMS)
+    document["concept"]["trigger"] = word
+    assert check_params(document).concept.trigger == word
+
+
+def test_a_name_too_long_for_a_file_is_refused_before_training() -> None:
+    """In bytes: a hundred letters of three bytes each. It was found when the LoRA was saved, after the training."""
+    document = read_document(PARAMS)
+    document["concept"]["trigger"] = "ス" * 100
+    with pytest.raises(ParamsError, match=r"concept: trigger and class_name.* take 311 bytes, more than 200; shorten"):
+        check_params(document)
+
+
+def test_the_words_of_the_concept_stand_once() -> None:
+    """Prompts name them in braces; prompts that say them themselves stay as they are."""
+    document = read_document(PARAMS)
+    assert check_params(document).concept.instance_prompt == "myAnimeStyleToken anime_face portrait"
+    document["concept"] |= {"trigger": "sks", "class_name": "face"}
+    document["train"]["prior_prompt"] = "anime_face, {1|2} of all"
+    params = check_params(document)
+    assert params.concept.instance_prompt == "sks face portrait"
+    assert params.train.validation_prompt == "sks face girl, high quality"
+    assert params.train.prior_prompt == "anime_face, {1|2} of all"
+    assert document["train"]["validation_prompt"] == "{trigger} {class_name} girl, high quality"
+
+
+def test_a_name_in_braces_that_stands_for_nothing_is_a_fault() -> None:
+    document = read_document(PARAMS)
+    document["train"]["validation_prompt"] = "{triger} girl"
+    with pytest.raises(ParamsError, match=r"train\.validation_prompt = .*: \{triger\} stands for nothing"):
+        check_params(document)
+
+
 FAULTS = [("a: [1", "not valid YAML"), ("3", "no sections"), (None, "not found")]
 
 

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNe
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from anime_lora.config.load import read_document
+from anime_lora.config.load import read_document, with_prompts
 from anime_lora.config.section import Base, Compute, Concept
 from anime_lora.config.train import Train
 from anime_lora.diffusion import device
@@ -106,7 +106,7 @@ def write_dataset(folder: Path, count: int = 6, holdout: int = 2) -> Path:
 def train_settings(**changes: Any) -> Train:
     """The project's own `train` section, small enough for the tiny base."""
     small = {"rank": 2, "alpha": 4.0, "epochs": 2, "batch_size": 2, "validation_images": 1, "validation_steps": 2}
-    values = {**read_document(ROOT / "params.yaml")["train"], **small, "heldout_images": 2, **changes}
+    values = {**with_prompts(read_document(ROOT / "params.yaml"))["train"], **small, "heldout_images": 2, **changes}
     return Train.model_validate_json(json.dumps(values))
 
 
