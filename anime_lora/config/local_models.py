@@ -38,10 +38,10 @@ def local_models(params: Params) -> dict[str, str]:
     hashes = FileHashes()
     with suppress(OSError, ValueError, TypeError):
         hashes.known.update(json.loads(HASHES.read_text(encoding="utf-8")))
-    found = {name: _hash(Path(name), hashes) for name in names if name and Path(name).exists()}
+    models = {name: _hash(Path(name), hashes) for name in names if name and Path(name).exists()}
     if hashes.used != hashes.known:
         write_json(HASHES, hashes.used)
-    return found
+    return models
 
 
 def _hash(path: Path, hashes: FileHashes) -> str:
