@@ -7,11 +7,10 @@ from pathlib import Path
 
 from anime_lora.config import paths
 from anime_lora.config.data import Ingest
-from anime_lora.data.captions.matching import stem
 from anime_lora.data.memo import Memo
 from anime_lora.data.sources.ignored import without_ignored
 from anime_lora.data.sources.listing import in_reading_order, list_all
-from anime_lora.data.sources.source_file import SourceFile
+from anime_lora.data.sources.source_file import SourceFile, stem
 from anime_lora.files import read_rows, sha256_file
 
 MEMO = paths.CACHE / "watch" / "memo.jsonl"

@@ -122,7 +122,7 @@ def test_the_manifest_names_each_caption_and_its_file(project: Project) -> None:
     [
         ("absent", "does not exist"),
         ("source", "no file that could be an image"),
-        ("notes.md", "neither a folder nor an archive"),
+        ("notes.md", "neither a folder, an archive nor an image"),
         ("broken.zip", "cannot be opened"),
         ("s3x://bucket", "cannot be listed"),
     ],

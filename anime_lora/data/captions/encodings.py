@@ -25,6 +25,8 @@ ENCODINGS = ("cp932", "gb18030", "cp1252")
 """What captions are written in beside Unicode; cp1252 is Latin-1 with quotation marks."""
 OTHERS = ("big5", "cp949", "cp1251")
 """Where bytes of these look like GB18030, rare characters tell."""
+KANA_BYTE = 0x30
+"""The first byte of kana in UTF-16, the digit 0 in ASCII."""
 UTF_16 = ("utf-16-le", "utf-16-be")
 ACCEPTED = 0.5
 """Least rating; the best is 1."""
@@ -127,7 +129,8 @@ def _unless_by_chance(content: bytes, utf_8: Decoded) -> Decoded:
     readings = []
     if utf_8.text.isascii():
         odd = bool(CONTROL.search(utf_8.text))
-        readings = [one for one in _wide(content) if odd or (has_kana(one.text) and len(one.text) >= ENOUGH)]
+        if odd or max(content[0::2].count(KANA_BYTE), content[1::2].count(KANA_BYTE)) > ENOUGH // 2:
+            readings = [one for one in _wide(content) if odd or (has_kana(one.text) and len(one.text) >= ENOUGH)]
     elif is_chance(utf_8.text):
         readings = [one for one in _decoded(content, ["gb18030"]) if rate(one.text, one.encoding) >= SURE]
     return readings[0] if len(readings) == 1 else utf_8

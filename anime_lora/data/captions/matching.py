@@ -5,14 +5,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Literal
 
 from anime_lora.data.captions.encodings import UnclearError, UnreadableError, decode_text
 from anime_lora.data.captions.tables import read_table
 from anime_lora.data.manifest import Sidecar
 from anime_lora.data.sources.listing import in_reading_order
-from anime_lora.data.sources.source_file import SourceFile
+from anime_lora.data.sources.source_file import SourceFile, stem, suffix
 from anime_lora.image_formats import SUFFIXES
 
 TEXT = (".txt", ".caption")
@@ -73,12 +72,7 @@ class _Content:
 
 def is_sidecar(path: str) -> bool:
     """Whether a file holds captions (or notes) rather than an image."""
-    return PurePosixPath(path).name.lower().endswith((*TEXT, *TABLES, *NOTES))
-
-
-def stem(path: str) -> str:
-    """An image's path without its suffix: what a sidecar is matched by."""
-    return str(PurePosixPath(path).with_suffix("")) if PurePosixPath(path).name else path
+    return path.lower().endswith((*TEXT, *TABLES, *NOTES))
 
 
 def read_captions(files: list[SourceFile], lines: Lines = "joined") -> Captions:
@@ -198,7 +192,7 @@ class Images:
         taken that have it without its suffix, and then those that have it in other case.
         """
         name = unicodedata.normalize("NFC", target)
-        bare = stem(name) if PurePosixPath(name).suffix.lower() in SUFFIXES else name
+        bare = stem(name) if suffix(name) in SUFFIXES else name
         whole, stems, folded, folded_stems = self._by_name
         ways = [
             (whole, name), (stems, name), (stems, bare),
@@ -222,7 +216,7 @@ def _match(
     orphans: dict[int, list[str]] = defaultdict(list)
     for number, content in sorted(contents.items()):
         file = sidecars[number].path
-        kind = PRECEDENCE.index(PurePosixPath(file).suffix.lower())
+        kind = PRECEDENCE.index(suffix(file))
         for row in content.rows:
             looseness, paths = images.named(row.target)
             if not paths:

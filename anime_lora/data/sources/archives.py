@@ -13,6 +13,7 @@ from anime_lora.data.sources.source_file import Problem, SourceFile, unread
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 ARCHIVES = (".zip", *TARS)
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 UTF_8_NAME = 0x800
 """The flag of a zip's member whose name is UTF-8; without it the name is in whatever its system used."""
 
@@ -64,6 +65,10 @@ def _list_zip(source: str, path: Path, limits: Limits, version: str) -> Iterator
             problem = Problem("link", "a link in an archive")
         if member.flag_bits & 1:
             problem = Problem("encrypted", "encrypted: unpack the archive with its password")
+        if member.compress_type not in METHODS:
+            problem = Problem(
+                "format", f"compressed by method {member.compress_type}, which is not read here: pack it anew"
+            )
         if member.file_size > limits.max_ratio * max(member.compress_size, 1):
             problem = _bomb(limits)
         read = partial(archive.read, member)

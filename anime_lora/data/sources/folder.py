@@ -25,14 +25,15 @@ def list_folder(source: str, folder: Path) -> Iterator[SourceFile]:
             else:
                 roots.append(target)
         for name in names:
-            yield _file(source, folder, Path(place, name))
+            yield describe_file(source, folder, Path(place, name))
     for error in errors:
         path = Path(os.fsdecode(error.filename)).relative_to(folder)
         reason = f"a folder that cannot be read: {error.strerror}"
         yield unread(source, path.as_posix(), "unreadable", reason)
 
 
-def _file(source: str, folder: Path, path: Path) -> SourceFile:
+def describe_file(source: str, folder: Path, path: Path) -> SourceFile:
+    """A file, by its path below `folder`."""
     relative = path.relative_to(folder).as_posix()
     try:
         if path.is_symlink():

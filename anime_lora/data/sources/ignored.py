@@ -3,9 +3,8 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
-from anime_lora.data.sources.source_file import SourceFile
+from anime_lora.data.sources.source_file import SourceFile, stem, suffix
 from anime_lora.image_formats import SUFFIXES
 
 LEFT_BEHIND = {
@@ -26,23 +25,19 @@ FOLDERS = {
 """Folders of shadow files, previews and histories."""
 CACHES = (".npz", ".pt", ".safetensors")
 """Suffixes of what other trainers keep beside images: latents and embeddings."""
-MASK = re.compile(r"(.+?)(?:-masklabel|-condlabel|[-_.]mask)$", re.IGNORECASE)
+MASK = re.compile(r"(.*[^/])(?:-masklabel|-condlabel|[-_.]mask)$", re.IGNORECASE)
 """A mask's stem: the image's, and what OneTrainer and others put behind it."""
 
 
 def ignored_files(paths: Iterable[str]) -> dict[str, str]:
     """Why a file is ignored, by path; the others are images, captions or notes."""
     paths = list(paths)
-    reasons = {path: reason for path in paths if (reason := _by_name(PurePosixPath(path)))}
-    images = {
-        str(pure.with_suffix("")).lower()
-        for path in paths
-        if path not in reasons and (pure := PurePosixPath(path)).suffix.lower() in SUFFIXES
-    }
-    for path in paths:
-        pure = PurePosixPath(path)
-        mask = MASK.match(pure.stem) if pure.suffix.lower() in SUFFIXES else None
-        if mask and path not in reasons and str(pure.with_name(mask[1])).lower() in images:
+    reasons = {path: reason for path in paths if (reason := _by_name(path))}
+    stems = {path: stem(path) for path in paths if path not in reasons and suffix(path) in SUFFIXES}
+    images = {one.lower() for one in stems.values()}
+    for path, of in stems.items():
+        mask = MASK.match(of)
+        if mask and mask[1].lower() in images:
             reasons[path] = "a mask of the image beside it"
     return reasons
 
@@ -59,10 +54,11 @@ def without_ignored(files: Iterable[SourceFile]) -> list[SourceFile]:
     return others
 
 
-def _by_name(path: PurePosixPath) -> str | None:
-    name = path.name.lower()
+def _by_name(path: str) -> str | None:
+    folder, _, name = path.rpartition("/")
+    name = name.lower()
     if name in LEFT_BEHIND or name.startswith("._") or name == "icon\\r":
         return "left by a file manager"
-    if FOLDERS.intersection(path.parts[:-1]):
+    if folder and FOLDERS.intersection(folder.split("/")):
         return "in a folder of previews or histories"
     return "a cache of another trainer" if name.endswith(CACHES) else None

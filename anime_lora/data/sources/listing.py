@@ -1,4 +1,4 @@
-"""The files of every source, which is a folder, an archive, or a URL of either."""
+"""The files of every source, which is a folder, an archive or an image, or a URL of one of them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,12 +6,13 @@ from pathlib import Path
 
 from anime_lora.config.data import Ingest
 from anime_lora.data.sources.archives import ARCHIVES, Limits, list_archive
-from anime_lora.data.sources.folder import list_folder
+from anime_lora.data.sources.folder import describe_file, list_folder
 from anime_lora.data.sources.http import list_http
 from anime_lora.data.sources.redaction import redact
 from anime_lora.data.sources.remote import list_remote
 from anime_lora.data.sources.source_file import SourceFile, printable
 from anime_lora.errors import SourceError
+from anime_lora.image_formats import SUFFIXES
 
 
 def list_all(section: Ingest) -> list[SourceFile]:
@@ -56,7 +57,9 @@ def _open(source: str, limits: Limits) -> Iterator[SourceFile]:
         return list_folder(source, path)
     if path.is_file() and source.lower().endswith(ARCHIVES):
         return list_archive(source, path, limits)
-    kind = "is neither a folder nor an archive" if path.exists() else "does not exist"
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return iter([describe_file(source, path.parent, path)])
+    kind = "is neither a folder, an archive nor an image" if path.exists() else "does not exist"
     raise SourceError(
         f"{source} {kind}: ingest.sources takes folders, {', '.join(ARCHIVES)} or URLs such as "
         "https://host/faces.zip and s3://bucket/faces"

@@ -46,8 +46,25 @@ def unread(source: str, path: str, code: str, reason: str, size: int = 0) -> Sou
     return SourceFile(source, path, size, bytes, problem=Problem(code, " ".join(reason.split())))
 
 
+def stem(path: str) -> str:
+    """A file's path without its suffix: what a sidecar is matched by.
+
+    As `PurePosixPath.with_suffix("")`, which takes four times as long.
+    """
+    return path[: len(path) - len(suffix(path))]
+
+
+def suffix(path: str) -> str:
+    """What follows the last dot of a file's name, in lower case, with the dot; empty where nothing does."""
+    name = path[path.rfind("/") + 1 :]
+    dot = name.rfind(".")
+    return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
+
+
 def printable(name: str) -> str:
     r"""The name with what no list can hold escaped: `\x83` for a byte that is no UTF-8, `\n`, `\u2028`."""
+    if name.isprintable():  # nearly all are: this is quicker than to look at each character
+        return name
     return "".join(
         _escaped(character) if unicodedata.category(character) in UNPRINTABLE else character for character in name
     )

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import random
 import tarfile
 import zipfile
 from pathlib import Path
@@ -279,3 +280,38 @@ def test_of_two_links_to_one_folder_the_same_is_followed_each_time(tmp_path: Pat
     assert {path: file.problem.code if file.problem else None for path, file in files.items()} == {
         "a/link/x.png": None, "b/link": "loop", "c/link": "loop",
     }  # fmt: skip
+
+
+def test_a_shuffled_archive_is_unpacked_as_often_as_a_sorted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once to list it and once to read it, not once for each member that lies before the last one read."""
+    names = [f"{number:03d}.png" for number in range(60)]
+    random.Random(1).shuffle(names)
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 3000
+            archive.addfile(member, io.BytesIO(os.urandom(3000)))
+    rewinds = []
+    real = gzip._GzipReader._rewind
+    monkeypatch.setattr(gzip._GzipReader, "_rewind", lambda reader: (rewinds.append(1), real(reader)))
+    files = list(files_of(tmp_path / "x.tar.gz").values())
+    for number in in_reading_order(files):
+        assert len(files[number].read()) == 3000
+    assert len(rewinds) <= 2
+
+
+def test_one_image_may_be_a_source(tmp_path: Path) -> None:
+    (tmp_path / "a.PNG").write_bytes(b"a")
+    assert {path: file.read() for path, file in files_of(tmp_path / "a.PNG").items()} == {"a.PNG": b"a"}
+
+
+def test_a_member_compressed_by_another_method_says_so(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.png", b"a")
+    content = bytearray((tmp_path / "x.zip").read_bytes())
+    content[content.index(b"PK\1\2") + 10] = 93
+    (tmp_path / "x.zip").write_bytes(content)
+    problem = files_of(tmp_path / "x.zip")["a.png"].problem
+    assert problem == Problem("format", "compressed by method 93, which is not read here: pack it anew")
