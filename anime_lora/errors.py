@@ -11,6 +11,7 @@ AnimeLoraError
 ├── AdapterError     a LoRA file is damaged, foreign, or does not fit the base
 ├── SamplingError    images cannot be generated
 ├── OutputError      an output folder holds files that are not its writer's to delete
+│   └── FullDiskError    there is no room for what is to be written
 └── EvaluationError  metrics cannot be computed
 
 A user's mistake ends in one of these: the commands catch the root, print the message without a traceback and exit with
@@ -73,6 +74,10 @@ class SamplingError(AnimeLoraError):
 
 class OutputError(AnimeLoraError):
     """An output folder holds files that are not its writer's to delete."""
+
+
+class FullDiskError(OutputError):
+    """There is no room for what is to be written: on the disk, or in the user's share of it."""
 
 
 class EvaluationError(AnimeLoraError):

@@ -105,7 +105,8 @@ def _run(
                 waiting[pool.submit(function, item)] = place, item
         if not waiting and not suspects:
             return
-        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+        # those that failed last: their error would lose the results beside them
+        for future in sorted(wait(waiting, return_when=FIRST_COMPLETED).done, key=_failed):
             place, item = waiting.pop(future)
             if isinstance(future.exception(), pool.death):
                 suspects.append((place, item))
@@ -116,6 +117,10 @@ def _run(
             for place, item in suspects:
                 yield place, _alone(pool, function, item)
             suspects = []
+
+
+def _failed(future: Future[Any]) -> bool:
+    return future.cancelled() or future.exception() is not None
 
 
 def _alone(pool: "Workers", function: Callable[[In], Out], item: In) -> Out | Died[In]:

@@ -1,5 +1,6 @@
 """Files that are whole or absent: written beside, then renamed; JSON with sorted keys, same bytes each time."""
 
+import errno
 import hashlib
 import json
 import os
@@ -15,11 +16,14 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from anime_lora.errors import DatasetError, OutputError
+from anime_lora import folder_swap
+from anime_lora.errors import DatasetError, FullDiskError, OutputError
 
 Row = TypeVar("Row")
 CHUNK = 1 << 20
 """Bytes that are hashed at once."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system answers when there is no room: on the disk, in the user's share of it, in one file."""
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini"}
 """Files that desktops leave in every folder they show."""
 
@@ -85,9 +89,41 @@ def _holds(path: Path, sha256: str) -> bool:
         return False
 
 
+@contextmanager
+def full_disk_named(folder: Path, needed: int) -> Iterator[None]:
+    """Turn a full disk into one clear error.
+
+    Args:
+        folder: where the block writes.
+        needed: how many bytes.
+
+    Raises:
+        FullDiskError: no space or quota is left, or a file may not become so large.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        free = shutil.disk_usage(folder).free / 2**20 if folder.is_dir() else 0
+        raise FullDiskError(
+            f"no space left in {folder} ({error.strerror}): {free:.1f} MiB free, {needed / 2**20:.1f} MiB needed for "
+            "the next file: free some and run the same command again; what was made so far is kept"
+        ) from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write `content` to `path` so that a reader sees the old file or the whole new one.
+
+    Raises:
+        FullDiskError: the disk is full.
+    """
+    with full_disk_named(path.parent, len(content)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_beside(path, content)
+
+
+def _write_beside(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         with beside.open("wb") as stream:
@@ -152,40 +188,27 @@ def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
 
 @contextmanager
 def fresh_folder(path: Path, writes: Collection[str]) -> Iterator[Path]:
-    """A temporary sibling that replaces `path` when the block ends well and vanishes when it does not.
+    """A temporary folder that replaces `path` when the block ends well and vanishes when it does not.
 
     Args:
-        path: the folder to replace; it may be missing.
+        path: the folder to replace; it may be missing, a link to a folder, or the place where a disk is mounted.
         writes: patterns of what the caller writes into it, as for `foreign_files`.
 
     Raises:
         OutputError: `path` holds other files, before the block or after it; it is then as it was.
     """
-    check_no_foreign_files(path, writes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside, aside = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old.tmp")
-    _remove(beside)
-    if aside.is_dir() and not path.exists():  # a kill between the two renames below
-        aside.rename(path)
-    _remove(aside)
+    folder = path.resolve() if path.is_symlink() else path
+    check_no_foreign_files(folder, writes)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder_swap.finish(folder)
+    beside = folder_swap.place_for_new(folder)
     beside.mkdir()
     try:
         yield beside
-        check_no_foreign_files(path, writes)
-        if path.exists() or path.is_symlink():
-            path.rename(aside)
-        beside.rename(path)
-        _remove(aside)
+        check_no_foreign_files(folder, writes)
+        folder_swap.swap(beside, folder)
     finally:
-        _remove(beside)
-
-
-def _remove(path: Path) -> None:
-    """Delete a folder, or the link in its place; what is not there is no error."""
-    if path.is_symlink():
-        path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def check_no_foreign_files(path: Path, writes: Collection[str]) -> None:
@@ -208,7 +231,7 @@ def foreign_files(path: Path, writes: Collection[str]) -> list[str]:
     """Files below `path`, sorted, that fit none of the patterns and that no `record.json` there names.
 
     Args:
-        path: the folder; a missing one holds nothing.
+        path: the folder, or a link to it; a missing one holds nothing.
         writes: patterns of relative paths, one part for each folder: `images/*.png`.
     """
     record = path / "record.json"
@@ -224,20 +247,25 @@ def foreign_files(path: Path, writes: Collection[str]) -> list[str]:
 
 
 def _files(path: Path) -> Iterator[tuple[str, ...]]:
-    """Each file or link below `path` as the parts of its relative path; links are not followed."""
-    if path.is_symlink() or not path.is_dir():
-        return
+    """Each file or link below `path` as the parts of its relative path; links below it are not followed."""
     for place, folders, names in os.walk(path):
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         above = Path(place).relative_to(path).parts
+        if not above:
+            folders[:] = [name for name in folders if name not in folder_swap.INSIDE]
         yield from ((*above, name) for name in (*names, *links))
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give `target` the bytes of `source`: a hard link where the file system allows, else a copy."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    """Give `target` the bytes of `source`: a hard link where the file system allows, else a copy.
+
+    Raises:
+        FullDiskError: the disk is full.
+    """
+    with full_disk_named(target.parent, source.stat().st_size):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)

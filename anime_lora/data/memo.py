@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError, create_model
 
-from anime_lora.files import jsonl_line, write_jsonl
+from anime_lora.files import full_disk_named, jsonl_line, write_jsonl
 
 Value = TypeVar("Value")
 
@@ -65,7 +65,7 @@ class Memo(Generic[Value]):
         """Store a value, also in the file.
 
         Raises:
-            OSError: the disk is full.
+            FullDiskError: the disk is full.
         """
         self._values[key] = value
         line = jsonl_line({"key": key, "value": value}).encode()
@@ -73,9 +73,9 @@ class Memo(Generic[Value]):
             self._appending = True
             self.path.parent.mkdir(parents=True, exist_ok=True)
             line = b"\n" + line  # ends a line that was cut short
-        with self.path.open("ab", buffering=0) as stream:
+        with full_disk_named(self.path.parent, len(line)), self.path.open("ab", buffering=0) as stream:
             if stream.write(line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def save(self) -> None:
         """Write the file anew where it holds many lines that no longer count."""

@@ -4,7 +4,6 @@ A checkpoint is a folder of three files: tensors (`state.pt`), progress (`progre
 of both. It is written beside, flushed to the disk and renamed, so that a kill at any moment leaves the old or the new.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -16,8 +15,8 @@ from typing import Any
 
 import torch
 
-from anime_lora.errors import TrainingError
-from anime_lora.files import sha256_file
+from anime_lora.errors import FullDiskError, TrainingError
+from anime_lora.files import FULL, sha256_file
 from anime_lora.training.validation import EpochResult
 
 MANIFEST = "MANIFEST.json"
@@ -125,8 +124,9 @@ def room_on_disk(what: str, folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(error)
+    except (OSError, RuntimeError, FullDiskError) as error:
+        full = isinstance(error, FullDiskError) or getattr(error, "errno", None) in FULL
+        full = full or "No space left" in str(error)
         if not full and isinstance(error, RuntimeError):  # torch.save reports a failed write as a RuntimeError
             full = "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error)
         if not full:

@@ -1,6 +1,5 @@
 """What was computed before comes back as it was, also after a kill, and a broken line costs only itself."""
 
-import errno
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -79,6 +78,6 @@ def test_a_full_disk_is_an_error_and_what_was_stored_stays(tmp_path: Path) -> No
         "for number in range(10): memo.put(str(number), number)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert f"[Errno {errno.ENOSPC}]" in done.stderr
+    assert "no space left in" in done.stderr
     memo = Memo(tmp_path / "memo.jsonl", int)
     assert [memo.get(str(number)) for number in range(4)] == [0, 1, 2, None]

@@ -1,6 +1,9 @@
 """Only what is new is made: after a kill, of archives too; what the store lost or holds damaged is made again."""
 
+import errno
 import os
+import shutil
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 
 from anime_lora.data import ingest, resize
 from anime_lora.data.quality import measures
-from anime_lora.errors import DatasetError
+from anime_lora.errors import DatasetError, FullDiskError
 from tests.data.conftest import Project
 
 Tree = Callable[[Path], dict[str, bytes]]
@@ -123,3 +126,55 @@ def test_an_image_that_changed_after_ingest_is_named(project: Project, stage: st
         getattr(project, stage)()
     project.ingest()
     getattr(project, stage)()
+
+
+@pytest.mark.parametrize("stage", ["ingest", "resize"])
+def test_a_full_disk_is_one_error_and_the_next_run_goes_on(
+    project: Project, tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
+    """Here after three files; of the fourth nothing is left."""
+    project.add(6)
+    project.all()
+    before = tree(DATA)
+    shutil.rmtree(Path(".cache", stage))
+    real, left = os.fsync, iter(range(3))
+
+    def full(stream: int) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(stream)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(FullDiskError, match=rf"no space left in \S*\.cache/{stage}\S* .*MiB free, .*MiB needed"):
+            getattr(project, stage)()
+    assert tree(DATA) == before
+    assert not list(Path(".cache").rglob("*.tmp"))
+    capsys.readouterr()
+    getattr(project, stage)()
+    assert ", 3 made anew" in capsys.readouterr().out
+    assert tree(DATA) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [".cache", "data"])
+def test_a_small_disk_is_one_error_and_a_larger_one_takes_all(project: Project, tree: Tree, place: str) -> None:
+    """A real one, mounted where the cache or the outputs lie; no file that is cut short is taken for whole."""
+    project.add(40)
+    project.compute = project.compute.model_copy(update={"workers": 2})
+    project.all()
+    before = tree(DATA)
+    shutil.rmtree(DATA)
+    shutil.rmtree(".cache")
+    Path(place).mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", place]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("no right to mount here")
+    try:
+        with pytest.raises(FullDiskError, match=rf"no space left in \S*{place}\S* .*MiB free, .*MiB needed"):
+            project.all()
+        subprocess.run(["mount", "-o", "remount,size=64m", place], check=True)
+        project.all()
+        assert tree(DATA) == before
+    finally:
+        subprocess.run(["umount", place], check=True)

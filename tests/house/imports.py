@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.house.doors import ROOT
 
 LIBRARY = "anime_lora"
-HALL = ("__init__", "cli", "config", "errors", "executors", "files", "progress")
+HALL = ("__init__", "cli", "config", "errors", "executors", "files", "folder_swap", "progress")
 """Modules and rooms whose changes rerun no stage: no value, pixel or weight depends on them.
 
 `config` says which settings are right, and their values are params of the stages; the version is a release's.
