@@ -36,6 +36,8 @@ SURE = 0.9
 """Least rating of an encoding that is only taken for want of another one, and of the others that may be meant."""
 LONG = 24
 """So many bytes beyond ASCII are enough for statistics of languages."""
+MOST = 1 << 20
+"""A longer text is not given to charset-normalizer, which would take minutes."""
 ENOUGH = 6
 """So many characters that are none of the frequent Chinese ones are not Chinese."""
 
@@ -118,7 +120,7 @@ def _wide(content: bytes) -> list[Decoded]:
 
 def _any_encoding(content: bytes) -> list[Decoded]:
     """What charset-normalizer takes a long text for, where it recognises its language."""
-    if sum(byte > 0x7F for byte in content) < LONG:
+    if len(content) > MOST or sum(byte > 0x7F for byte in content) < LONG:
         return []
     match = from_bytes(content).best()
     return [Decoded(str(match), match.encoding)] if match is not None and match.coherence > 0 else []

@@ -15,10 +15,13 @@ from anime_lora.data.sources.source_file import SourceFile, stem, suffix
 from anime_lora.image_formats import SUFFIXES
 
 TEXT = (".txt", ".caption")
-TABLES = ("metadata.jsonl", ".csv")
-NOTES = (".jsonl", ".json", ".md")
+TABLES = ("metadata.jsonl", ".csv", ".tsv")
+NOTES = (
+    *(".jsonl", ".json", ".md", ".rst", ".html", ".htm", ".xml", ".yaml", ".yml", ".toml", ".ini", ".log", ".parquet"),
+    *(".py", ".sh", ".url", ".sha256", ".md5"),
+)
 """Suffixes of files that lie beside images and are none; of these only metadata.jsonl is read."""
-PRECEDENCE = (".csv", ".jsonl", ".txt", ".caption")
+PRECEDENCE = (".tsv", ".csv", ".jsonl", ".txt", ".caption")
 """A later one wins: a caption file of the image's own over a table."""
 MAX_BYTES = 64 << 20
 UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
@@ -97,7 +100,11 @@ def _sidecar(file: SourceFile, content: _Content | None, orphans: list[str]) -> 
     status: Literal["used", "orphan", "empty", "unreadable", "ignored"] = "used"
     reason = None
     if content is None:
-        kind, status, reason = "note", "ignored", "notes: of these only metadata.jsonl is read"
+        kind, status, reason = (
+            "note",
+            "ignored",
+            "no image and no table of captions: of .jsonl files only metadata.jsonl is read",
+        )
         content = _Content()
     elif content.unreadable is not None:
         status, reason = "unreadable", content.unreadable

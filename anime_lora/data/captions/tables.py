@@ -5,7 +5,7 @@ import io
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -37,7 +37,7 @@ def read_table(path: str, text: str) -> Table:
     Raises:
         UnreadableError: it cannot be parsed, has no column of names or of captions, or a caption is no text.
     """
-    rows = list(_json_rows(text) if path.lower().endswith(".jsonl") else _csv_rows(text))
+    rows = _json_rows(text) if path.lower().endswith(".jsonl") else _csv_rows(text)
     named: list[tuple[str, str]] = []
     for row in rows:
         cells = {str(key).lower().strip(): value for key, value in (row or {}).items()}
@@ -61,46 +61,69 @@ def _beside(table: str, image: str) -> str | None:
     return path if PurePosixPath(name).name and PurePosixPath(path).name else None
 
 
-def _csv_rows(text: str) -> Iterator[Mapping[str, object]]:
+def _csv_rows(text: str) -> list[Mapping[str, object] | None]:
     """The rows of a table with a head line, in the first of `DELIMITERS` in which it names known columns.
 
+    None for a row of more cells than the head line has, unless the last column is of captions: then they have commas.
+
     Raises:
-        UnreadableError: it cannot be parsed, or the head line names no known columns.
+        UnreadableError: it cannot be parsed, ends within quotation marks, or the head line names no known columns.
     """
-    try:
-        for delimiter in DELIMITERS:
-            reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-            columns = {str(name).lower().strip() for name in reader.fieldnames or ()}
-            if columns.intersection(NAME_COLUMNS) and columns.intersection(TAG_COLUMNS):
-                yield from reader
-                return
-    except csv.Error as error:
-        raise UnreadableError(f"no table: {error}") from error
+    for delimiter in DELIMITERS:
+        columns = next(iter(_cells(text.partition("\n")[0], delimiter)), [])
+        names = [name.lower().strip() for name in columns]
+        if not set(names).intersection(NAME_COLUMNS) or not set(names).intersection(TAG_COLUMNS):
+            continue
+        rows: list[Mapping[str, object] | None] = []
+        for cells in _cells(text, delimiter)[1:]:
+            if len(cells) > len(names) and names[-1] in TAG_COLUMNS:
+                cells[len(names) - 1 :] = [delimiter.join(cells[len(names) - 1 :])]
+            if cells:
+                rows.append(dict(zip(names, cells, strict=False)) if len(cells) <= len(names) else None)
+        return rows
     raise UnreadableError(
         f"no table of captions: its head line needs a column of names ({', '.join(NAME_COLUMNS)}) and one of captions "
         f"({', '.join(TAG_COLUMNS)})"
     )
 
 
-def _json_rows(text: str) -> Iterator[Mapping[str, object] | None]:
+def _cells(text: str, delimiter: str) -> list[list[str]]:
+    """The cells of every row.
+
+    Raises:
+        UnreadableError: a cell is too long, or the text ends within quotation marks, so that rows are cells.
+    """
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            raise UnreadableError("no table: a quotation mark is not closed") from None
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        raise UnreadableError(f"no table: {error}") from error
+
+
+def _json_rows(text: str) -> list[Mapping[str, object] | None]:
     """The objects among the lines; None for a line that is none.
 
     Raises:
         UnreadableError: a line is nested too deeply, or no line is an object.
     """
-    rows = 0
-    lines = [line for line in text.split("\n") if line.strip()]
-    for line in lines:
+    rows: list[Mapping[str, object] | None] = []
+    for line in text.split("\n"):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
         except ValueError:
             row = None
         except RecursionError:
             raise UnreadableError("no table: a line is nested too deeply") from None
-        rows += isinstance(row, dict)
-        yield row if isinstance(row, dict) else None
-    if lines and not rows:
+        rows.append(row if isinstance(row, dict) else None)
+    if rows and not any(rows):
         raise UnreadableError("no table: no line is a JSON object")
+    return rows
 
 
 def _first(cells: Mapping[str, object], columns: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """The files of a folder; linked folders are followed once, other links are not."""
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,23 +25,28 @@ def list_folder(source: str, folder: Path) -> Iterator[SourceFile]:
                 yield unread(source, path.relative_to(folder).as_posix(), "loop", reason)
             else:
                 roots.append(target)
+        above = Path(place).relative_to(folder).as_posix()
         for name in names:
-            yield describe_file(source, folder, Path(place, name))
+            yield describe_file(source, name if above == "." else f"{above}/{name}", Path(place, name))
     for error in errors:
         path = Path(os.fsdecode(error.filename)).relative_to(folder)
         reason = f"a folder that cannot be read: {error.strerror}"
         yield unread(source, path.as_posix(), "unreadable", reason)
 
 
-def describe_file(source: str, folder: Path, path: Path) -> SourceFile:
-    """A file, by its path below `folder`."""
-    relative = path.relative_to(folder).as_posix()
+def describe_file(source: str, relative: str, path: Path) -> SourceFile:
+    """A file of a folder, without opening it.
+
+    Args:
+        source: as it is called in lists.
+        relative: its path in the folder.
+        path: the file.
+    """
     try:
-        if path.is_symlink():
-            return unread(source, relative, "link", "a link or special file: only plain files are read")
-        if not path.is_file():
-            return unread(source, relative, "special", "a link or special file: only plain files are read")
-        stat = path.stat()
+        status = path.lstat()
     except OSError as error:
         return unread(source, relative, "unreadable", f"cannot be read: {error.strerror}")
-    return SourceFile(source, relative, stat.st_size, path.read_bytes, path, version=str(stat.st_mtime_ns))
+    if not stat.S_ISREG(status.st_mode):
+        code = "link" if stat.S_ISLNK(status.st_mode) else "special"
+        return unread(source, relative, code, "a link or special file: only plain files are read")
+    return SourceFile(source, relative, status.st_size, path.read_bytes, path, version=str(status.st_mtime_ns))

@@ -37,6 +37,7 @@ ARCHIVE_TYPES = {
     "application/gzip": ".tar.gz", "application/x-gzip": ".tar.gz", "application/x-bzip2": ".tar.bz2",
     "application/x-xz": ".tar.xz",
 }  # fmt: skip
+PAGE_TYPES = ("text/html", "application/xhtml+xml")
 HOW_ELSE = "name an archive (.zip, .tar) or an image, or a folder of a server that lists its files"
 
 logging.getLogger("httpx").addFilter(RedactingFilter())  # it logs every URL
@@ -93,19 +94,27 @@ def _auth(url: str) -> httpx.Auth | None:
 
 def _list(server: Server, url: str, limits: Limits) -> Iterator[SourceFile]:
     name = PurePosixPath(unquote(urlsplit(url).path)).name
-    kind = "" if name.lower().endswith((*ARCHIVES, *SUFFIXES)) else server.ask(partial(_content_type, url=url))
-    if kind in {"text/html", "application/xhtml+xml"}:
+    kind = ""
+    if not name.lower().endswith((*ARCHIVES, *SUFFIXES)):
+        kind, url = server.ask(partial(_content_type, url=url))
+    if kind in PAGE_TYPES:
         return _list_pages(server, url, limits)
+    if kind.startswith("text/") or kind in {"application/json", "application/xml"}:
+        raise SourceError(f"{redact(url)}: the server shows no list of files there, but {kind}: {HOW_ELSE}")
     if name.lower().endswith(ARCHIVES) or kind in ARCHIVE_TYPES:
         fetched = download(url, (name or "archive") + ARCHIVE_TYPES.get(kind, ""), partial(_fetch, server, url))
         return list_archive(redact(url), fetched.path, limits, fetched.version)
     return iter([_describe(server, redact(url), limits, url, name or "file")])
 
 
-def _content_type(client: httpx.Client, url: str) -> str:
+def _content_type(client: httpx.Client, url: str) -> tuple[str, str]:
+    """What the content is, and where it lies after redirections."""
     with client.stream("GET", url) as response:
         response.raise_for_status()
-        return str(response.headers.get("content-type", "")).split(";")[0].strip().lower()
+        kind = str(response.headers.get("content-type", "")).split(";")[0].strip().lower()
+        asked, final = urlsplit(url), urlsplit(str(response.url))
+        same_host = (asked.hostname, asked.port) == (final.hostname, final.port)
+        return kind, urlunsplit((asked if same_host else final)._replace(path=final.path))
 
 
 def _list_pages(server: Server, url: str, limits: Limits) -> Iterator[SourceFile]:

@@ -58,7 +58,7 @@ def _open(source: str, limits: Limits) -> Iterator[SourceFile]:
     if path.is_file() and source.lower().endswith(ARCHIVES):
         return list_archive(source, path, limits)
     if path.is_file() and path.suffix.lower() in SUFFIXES:
-        return iter([describe_file(source, path.parent, path)])
+        return iter([describe_file(source, path.name, path)])
     kind = "is neither a folder, an archive nor an image" if path.exists() else "does not exist"
     raise SourceError(
         f"{source} {kind}: ingest.sources takes folders, {', '.join(ARCHIVES)} or URLs such as "

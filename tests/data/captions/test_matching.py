@@ -60,6 +60,7 @@ def test_lines_that_are_no_rows_are_counted_and_cost_no_other_line(tmp_path: Pat
     [
         ("other.csv", "x,y\n1,2\n", "its head line needs a column of names"),
         ("tags.csv", "a.png,girl\nb.png,boy\n", "its head line needs a column of names"),
+        ("tags.csv", 'name,tags\n"a.png,girl\nb.png,boy\n', "a quotation mark is not closed"),
         ("metadata.jsonl", "words\nwords\n", "no line is a JSON object"),
         ("metadata.jsonl", '{"text": "a"}\n', "no row names an image"),
         ("metadata.jsonl", '{"file_name": "a.png", "text": [{"a": 1}]}\n', "no text and no list of tags"),
@@ -143,6 +144,20 @@ def test_a_csv_may_be_separated_by_semicolons_or_tabs(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('\ufefffile;tags\r\na.png;"1girl; smile, hat"\r\n')
     (tmp_path / "b.csv").write_text("File\tCaption\nb.png\tgirl, hat\n")
     assert texts(tmp_path) == {"a.png": "1girl; smile, hat", "b.png": "girl, hat"}
+
+
+def test_commas_that_nobody_quoted_belong_to_the_last_column(tmp_path: Path) -> None:
+    """Where that is not the captions', a row with too many cells is counted instead of cut."""
+    add(tmp_path, "a.png", "b.png", "c.png")
+    (tmp_path / "tags.csv").write_text('name,tags\na.png,1girl, smile, hat\nb.png,"1girl" solo\n\n')
+    (tmp_path / "other.csv").write_text("tags,name\n1girl, smile,c.png\nboy,c.png\n")
+    captions = read_all(tmp_path)
+    assert {image: caption.text for image, caption in captions.by_image.items()} == {
+        "a.png": "1girl, smile, hat", "b.png": "1girl solo", "c.png": "boy",
+    }  # fmt: skip
+    assert {one.path: one.reason for one in captions.sidecars} == {
+        "other.csv": "1 lines are no rows that name an image", "tags.csv": None,
+    }  # fmt: skip
 
 
 def test_a_caption_file_may_be_named_by_the_whole_name_or_in_another_case(tmp_path: Path) -> None:

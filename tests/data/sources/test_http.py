@@ -37,6 +37,8 @@ class Site(ThreadingHTTPServer):
         """How often a path still answers 503."""
         self.user = ""
         """`user:password`, where one is needed."""
+        self.moved: dict[str, str] = {}
+        """Where a path leads."""
         self.token = ""
         """The value of `token` in the query, likewise."""
         self.requests: list[str] = []
@@ -75,12 +77,12 @@ class Handler(BaseHTTPRequestHandler):
         given = self.headers.get("authorization", "").removeprefix("Basic ")
         if self.server.user and base64.b64decode(given).decode() != self.server.user:
             return self.send(401, {}, b"", body)
-        if self.server.token and f"token={self.server.token}" not in query:
-            return self.send(403, {}, b"", body)
         if self.server.failing[path] > 0:
             self.server.failing[path] -= 1
             return self.send(503, {"Retry-After": "0"}, b"", body)
-        if path not in self.server.files:
+        if path in self.server.moved:
+            return self.send(302, {"Location": self.server.moved[path]}, b"", body)
+        if path not in self.server.files or (self.server.token and f"token={self.server.token}" not in query):
             return self.send(404, {}, b"", body)
         kind, content = self.server.files[path]
         headers = {"Content-Type": kind}
@@ -152,6 +154,14 @@ def test_a_folder_is_what_its_pages_of_links_lead_to(site: Site) -> None:
     assert not [one for one in site.requests if "other" in one or "up" in one]
 
 
+def test_a_folder_may_lie_elsewhere(site: Site) -> None:
+    """Its links are relative to where it lies."""
+    site.moved["/latest"] = "/v2/faces/"
+    site.add_page("/v2/faces/", "a.png")
+    site.add("/v2/faces/a.png", b"a")
+    assert {path: file.read() for path, file in files_of(f"{site.url}/latest").items()} == {"a.png": b"a"}
+
+
 def test_a_single_image_is_a_source(site: Site) -> None:
     site.add("/one.png", b"1")
     site.add("/show", b"2", "image/webp")
@@ -212,8 +222,9 @@ def test_an_answer_that_fails_for_a_moment_is_asked_again(site: Site) -> None:
 def test_where_no_list_can_be_had_the_error_says_what_can_be_named_instead(site: Site) -> None:
     site.add_page("/empty/", "../", "?C=M;O=A")
     site.add("/words/", b"<p>no <a name=x>link", "text/html")
-    for path in ("/empty/", "/words/"):
-        with pytest.raises(SourceError, match=r"shows no list of files there: name an archive .* or an image"):
+    site.add("/json/", b"[]", "application/json")
+    for path in ("/empty/", "/words/", "/json/"):
+        with pytest.raises(SourceError, match=r"shows no list of files there.*: name an archive .* or an image"):
             files_of(site.url + path)
     with pytest.raises(SourceError, match="404 Not Found: name an archive"):
         files_of(f"{site.url}/gone/")
