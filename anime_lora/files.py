@@ -152,7 +152,7 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> None:
 
 def jsonl_line(row: object) -> str:
     """A dict or a dataclass as one line of sorted JSON."""
-    return json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_as_dict) + "\n"
+    return LINE.encode(row) + "\n"
 
 
 def _as_dict(value: object) -> dict[str, Any]:
@@ -160,6 +160,9 @@ def _as_dict(value: object) -> dict[str, Any]:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     raise TypeError(f"a {type(value).__name__} is no JSON")
+
+
+LINE = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, default=_as_dict)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -262,10 +265,33 @@ def link_or_copy(source: Path, target: Path) -> None:
     Raises:
         FullDiskError: the disk is full.
     """
-    with full_disk_named(target.parent, source.stat().st_size):
+    with full_disk_named(target.parent, source.stat().st_size if source.is_file() else 0):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         try:
             os.link(source, target)
         except OSError:
             shutil.copyfile(source, target)
+
+
+def link_all(folder: Path, sources: Mapping[str, Path]) -> None:
+    """`link_or_copy` of many files into a new folder.
+
+    Args:
+        folder: it holds none of them yet.
+        sources: by path below `folder`, with slashes.
+
+    Raises:
+        FullDiskError: the disk is full.
+    """
+    base, parents = str(folder), set[str]()
+    for name, source in sources.items():
+        parent = name.rpartition("/")[0]
+        if parent not in parents:
+            with full_disk_named(folder, 0):
+                (folder / parent).mkdir(parents=True, exist_ok=True)
+            parents.add(parent)
+        try:
+            os.link(source, f"{base}/{name}")  # of 20,000 files a third of the time that paths as objects take
+        except OSError:
+            link_or_copy(source, folder / name)

@@ -18,7 +18,7 @@ from anime_lora.data.sources.redaction import redact
 from anime_lora.data.sources.source_file import SourceFile, printable
 from anime_lora.errors import BadImageError, SourceError
 from anime_lora.executors import map_unordered
-from anime_lora.files import fresh_folder, intact_stamp, link_or_copy, stamp, write_bytes, write_json, write_jsonl
+from anime_lora.files import fresh_folder, intact_stamp, link_all, stamp, write_bytes, write_json, write_jsonl
 from anime_lora.image_formats import FORMATS
 from anime_lora.images import decode, image_errors
 from anime_lora.progress import track
@@ -78,8 +78,7 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
         )
     summary = accounts.summarize(rows)
     with fresh_folder(out, paths.WRITES[paths.INGEST]) as beside:
-        for file in stored:
-            link_or_copy(cache / file, beside / file)
+        link_all(beside, {file: cache / file for file in stored})
         write_jsonl(beside / IngestedFile.FILE, map(_row, rows))
         write_jsonl(beside / Sidecar.FILE, accounts.sidecars)
         write_json(beside / IngestSummary.FILE, vars(summary))

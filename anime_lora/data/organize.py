@@ -8,7 +8,7 @@ from anime_lora.config.data import Organize
 from anime_lora.config.section import Concept
 from anime_lora.data.manifest import DatasetImage, SquareImage, read_manifest
 from anime_lora.errors import DatasetError
-from anime_lora.files import fresh_folder, link_or_copy, write_jsonl, write_text
+from anime_lora.files import fresh_folder, link_all, write_jsonl, write_text
 
 
 def organize(section: Organize, concept: Concept, source: Path = paths.RESIZE, out: Path = paths.ORGANIZE) -> None:
@@ -27,10 +27,9 @@ def organize(section: Organize, concept: Concept, source: Path = paths.RESIZE, o
             "add images, change the share, or another organize.holdout_salt"
         )
     with fresh_folder(out, paths.WRITES[paths.ORGANIZE]) as beside:
-        for square, row in zip(squares, rows, strict=True):
-            link_or_copy(source / square.file, beside / row.file)
-            if section.layout == "kohya":
-                write_text((beside / row.file).with_suffix(".txt"), row.text + "\n")
+        link_all(beside, {row.file: source / square.file for square, row in zip(squares, rows, strict=True)})
+        for row in rows if section.layout == "kohya" else ():
+            write_text((beside / row.file).with_suffix(".txt"), row.text + "\n")
         write_jsonl(beside / DatasetImage.FILE, rows)
         if section.layout == "diffusers":
             # datasets' imagefolder takes every column but `file_name` as a feature: no second path among them

@@ -22,7 +22,7 @@ from anime_lora.data.manifest import (
 from anime_lora.data.memo import Memo
 from anime_lora.errors import BadImageError, DatasetError
 from anime_lora.executors import map_unordered
-from anime_lora.files import fresh_folder, intact_stamp, link_or_copy, stamp, write_bytes, write_jsonl
+from anime_lora.files import fresh_folder, intact_stamp, link_all, stamp, write_bytes, write_jsonl
 from anime_lora.images import crop_square, decode, image_errors, png_bytes, to_rgb
 from anime_lora.progress import track
 
@@ -76,12 +76,13 @@ def resize(
     images = read_manifest(source, ValidImage)
     folder = cache / sha256((COLOURS + section.model_dump_json()).encode()).hexdigest()[:16]
     memo: Memo[Square | Unusable] = Memo(folder / "memo.jsonl", Square | Unusable)  # type: ignore[arg-type]
-    jobs = {image.id: _job(section, store / image.store, folder / f"{image.id}.png") for image in images}
-    results = {key: known for key, job in jobs.items() if (known := _remembered(memo, key, job)) is not None}
-    new = [key for key in jobs if key not in results]
-    made = map_unordered(make_square, (jobs[key] for key in new), compute.workers, compute.dask_address, killed)
+    targets = {image.id: folder / f"{image.id}.png" for image in images}
+    results = {key: known for key, file in targets.items() if (known := _remembered(memo, key, file)) is not None}
+    new = [image for image in images if image.id not in results]
+    jobs = (_job(section, store / image.store, targets[image.id]) for image in new)
+    made = map_unordered(make_square, jobs, compute.workers, compute.dask_address, killed)
     for place, result in track(made, "resize", "resize", len(new), "image"):
-        key = new[place]
+        key = new[place].id
         results[key] = result
         memo.put(None if isinstance(result, Unusable) and result.code in PASSING else key, result)
     squares, unusable = [], []
@@ -100,8 +101,7 @@ def resize(
     if unusable and not squares:
         raise DatasetError(f"no square could be made of {len(unusable)} images; the first: {unusable[0].reason}")
     with fresh_folder(out, paths.WRITES[paths.RESIZE]) as beside:
-        for square in squares:
-            link_or_copy(jobs[square.id].target, beside / square.file)
+        link_all(beside, {square.file: targets[square.id] for square in squares})
         write_jsonl(beside / SquareImage.FILE, squares)
         if unusable:
             write_jsonl(beside / QuarantinedFile.FILE, unusable)
@@ -110,12 +110,12 @@ def resize(
     print(f"resize: {len(images)} images, {len(new)} made anew, {len(images) - len(new)} reused{aside}")
 
 
-def _remembered(memo: Memo[Square | Unusable], key: str, job: Job) -> Square | Unusable | None:
+def _remembered(memo: Memo[Square | Unusable], key: str, target: Path) -> Square | Unusable | None:
     """What became of an image before; None where it has to be made, since its file is lost or damaged."""
     known = memo.get(key)
     if not isinstance(known, Square):
         return known
-    now = intact_stamp(job.target, known.stamp, known.file_sha256)
+    now = intact_stamp(target, known.stamp, known.file_sha256)
     if now is not None and now != known.stamp:
         known = replace(known, stamp=now)
         memo.replace(key, known)
