@@ -23,6 +23,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import psutil
+
 from anime_lora.errors import AnimeLoraError
 
 In = TypeVar("In")
@@ -35,6 +37,8 @@ QUEUED = 4
 """Items handed out per worker: none waits for work, and memory stays bounded."""
 TIMEOUT = 20.0
 """Seconds to wait for a Dask scheduler, and then for its first worker."""
+CGROUP = Path("/sys/fs/cgroup")
+"""Where a container's memory and its limit stand."""
 PACKAGES = ("numpy", "pillow", "scipy")
 """Those whose version can change the bytes of an image or a measure."""
 
@@ -44,7 +48,9 @@ def map_unordered(
     items: Iterable[In],
     workers: int,
     dask_address: str | None,
+    *,
     on_death: Callable[[In], Out] | None = None,
+    item_memory: int = 0,
 ) -> Iterator[tuple[int, Out]]:
     """`function` of each item on the workers: the item's place and its result, as soon as it is there.
 
@@ -61,6 +67,7 @@ def map_unordered(
         dask_address: a Dask scheduler whose workers do it instead.
         on_death: the result of an item on which a worker died (killed for want of memory, crashed in a decoder) and
             died again when it ran alone. Without it, that is an error, and a few items run in this process.
+        item_memory: bytes that one item takes at most; with `workers` = 0 no more processes are started than fit.
 
     Raises:
         AnimeLoraError: the workers cannot be started or reached, or were lost.
@@ -73,7 +80,11 @@ def map_unordered(
         return
     places = enumerate(chain(first, stream))
     local = dask_address is None or few
-    with _processes(workers) if local else _cluster(str(dask_address), function.__module__) as pool:
+    with (
+        _processes(worker_count(workers, item_memory))
+        if local
+        else _cluster(str(dask_address), function.__module__) as pool
+    ):
         done = 0
         for place, result in _run(pool, function, places):
             if not isinstance(result, Died):
@@ -192,10 +203,33 @@ class _Processes(Workers):
         )
 
 
+def worker_count(workers: int, item_memory: int) -> int:
+    """`workers`, or for 0 one per core, fewer where the memory that is free does not hold an item for each."""
+    count = workers or os.cpu_count() or 1
+    fitting = max(1, free_memory() // item_memory) if item_memory else count
+    if fitting >= count:
+        return count
+    need = f"an image may take {item_memory / 2**30:.1f} GiB and {free_memory() / 2**30:.1f} GiB are free"
+    if workers:
+        print(f"{workers} processes (compute.workers) may need more memory than there is: {need}")
+        return count
+    print(f"{fitting} processes instead of {count}: {need}; compute.workers sets another number")
+    return fitting
+
+
+def free_memory() -> int:
+    """Bytes that new processes can take: of the machine, or of its container where that is less."""
+    free = int(psutil.virtual_memory().available)
+    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
+    if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
+        free = min(free, int(text) - int(used.read_text()))
+    return max(0, free)
+
+
 @contextmanager
-def _processes(workers: int) -> Iterator[Workers]:
-    """`workers` processes, 0: one per core."""
-    pool = _Processes(workers or os.cpu_count() or 1)
+def _processes(count: int) -> Iterator[Workers]:
+    """`count` processes of this machine."""
+    pool = _Processes(count)
     try:
         yield pool
     finally:

@@ -8,18 +8,21 @@ perceptual hash, and PNG bytes with the text that web UIs read.
 import io
 import json
 import re
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from scipy.fft import dctn
 
 from anime_lora.errors import BadImageError
+from anime_lora.image_colours import is_plain, rgb_converter
 from anime_lora.image_formats import FORMATS, describe_unread, register_plugins
 
 register_plugins()
@@ -33,6 +36,18 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """What makes an image upright, by its EXIF orientation; all other values are upright already."""
+TURNED = (UPRIGHT[5], UPRIGHT[6], UPRIGHT[7], UPRIGHT[8])
+"""Those that make rows columns."""
+FROM_THE_END = (UPRIGHT[3], UPRIGHT[4], UPRIGHT[6], UPRIGHT[7])
+"""Those that put the first rows last."""
+STRIP = 1 << 20
+"""Pixels that are converted at once."""
+BYTES_PER_PIXEL = 17
+"""Memory that opening, converting and measuring an image takes at most, its file included: WebP with alpha, measured by
+`benchmarks.image_memory`; a PNG or JPEG takes 4 to 10."""
+ANY_SIZE = sys.maxsize
+"""Of images in ingest's store, which were held against `ingest.max_pixels` when they were taken."""
+_opening = threading.Lock()
 WHITE = (255, 255, 255)
 HASH_SIDE = 32
 """Width and height of the luma that `perceptual_hash` takes."""
@@ -41,11 +56,16 @@ HASH_SIDE = 32
 def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
     """The decoded image, as stored: no rotation, no colour conversion. Of several frames it is the first.
 
+    Args:
+        content: the file's bytes.
+        max_pixels: more are refused before any is decoded; None: Pillow's own limit, which is far below a bomb's.
+
     Raises:
         BadImageError: not an image, a format not allowed, too many pixels, or damaged; the message is the reason.
     """
     with image_errors():
-        image = _open(content)
+        with nullcontext() if max_pixels is None else _without_pillows_limit():
+            image = _open(content)
         if max_pixels is not None and image.width * image.height > max_pixels:
             raise BadImageError(
                 f"{image.width}x{image.height} pixels, more than ingest.max_pixels = {max_pixels}", "too_large"
@@ -54,6 +74,17 @@ def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
         if image.format == "MPO":  # a JPEG with more frames behind it, as phones write; Pillow's JPEG plugin opens it
             image.format = "JPEG"
     return image
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Open images of any size meanwhile: the limit is a variable of Pillow's, so one thread at a time."""
+    with _opening:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def _open(content: bytes) -> Image.Image:
@@ -92,20 +123,29 @@ def image_errors() -> Iterator[None]:
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Image.Image:
-    """8-bit sRGB, upright: EXIF rotation and ICC profile applied, alpha flattened onto `background`, 16-bit grey to 8.
+    """8-bit sRGB, upright: EXIF rotation and ICC profile applied, alpha flattened onto `background`, 16 bits to 8.
+
+    An image that is all of it already is returned itself. All others are converted strip by strip, so that beside the
+    image and the result there is never a third of their size.
 
     Raises:
         BadImageError: it cannot be converted.
     """
     with image_errors():
-        upright = image.transpose(UPRIGHT[turned]) if (turned := orientation(image)) in UPRIGHT else image
-        if upright.mode.startswith(("I", "F")):
-            upright = upright.convert("F").point(lambda value: value / 257).convert("L")
-        upright = to_srgb(upright, image.info.get("icc_profile"))
-        if upright.has_transparency_data:
-            layer = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", layer.size, (*background, 255)), layer)
-        return upright.convert("RGB")
+        turn = UPRIGHT.get(orientation(image))
+        if turn is None and is_plain(image):
+            return image
+        convert = rgb_converter(image, background)
+        upright = Image.new("RGB", image.size[::-1] if turn in TURNED else image.size)
+        rows = max(1, STRIP // image.width)
+        for top in range(0, image.height, rows):
+            bottom = min(top + rows, image.height)
+            strip = convert(image.crop((0, top, image.width, bottom)))
+            first = image.height - bottom if turn in FROM_THE_END else top
+            upright.paste(
+                strip if turn is None else strip.transpose(turn), (first, 0) if turn in TURNED else (0, first)
+            )
+        return upright
 
 
 def orientation(image: Image.Image) -> int:
@@ -116,38 +156,14 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
-def to_srgb(image: Image.Image, profile: object) -> Image.Image:
-    """The image's colours in sRGB; as they are where there is no profile, or none that fits the image.
-
-    A profile of another colour space than the image's (a grey one in an RGB file) is left out.
-    """
-    if not isinstance(profile, bytes) or not profile:
-        return image
-    colours = image
-    if image.has_transparency_data:
-        colours = image.convert("RGBA")
-    elif image.mode in {"P", "1"}:
-        colours = image.convert("RGB")
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        srgb = ImageCms.createProfile("sRGB")
-        mode = "RGBA" if colours.mode == "RGBA" else "RGB"
-        converted = ImageCms.profileToProfile(colours, source, srgb, outputMode=mode)
-    except MemoryError:
-        raise
-    except Exception:  # PyCMSError, OSError and more: the pixels are sound all the same
-        return image
-    return converted or image
-
-
-def read_rgb(file: Path, background: tuple[int, int, int] = WHITE) -> Image.Image:
-    """The image in `file`, decoded to the end, as `to_rgb` gives it.
+def read_rgb(file: Path, background: tuple[int, int, int] = WHITE, max_pixels: int | None = None) -> Image.Image:
+    """The image in `file`, decoded to the end, as `to_rgb` gives it; `max_pixels` as for `decode`.
 
     Raises:
         BadImageError: it cannot be read, or as `decode`; the message names the file.
     """
     try:
-        return to_rgb(decode(file.read_bytes()), background)
+        return to_rgb(decode(file.read_bytes(), max_pixels), background)
     except OSError as error:
         raise BadImageError(f"{file} cannot be read: {error.strerror}", "unreadable") from error
     except BadImageError as error:

@@ -103,20 +103,22 @@ def test_an_item_that_ends_its_worker_is_set_aside_and_the_others_go_on(count: i
     items: list[tuple[int, Path | None]] = [(number, None) for number in range(count)]
     for place, number in enumerate(signals):
         items.insert(place * len(items) // 2, (-number, None))
-    results = dict(map_unordered(die_on, items, 2, None, lambda item: 1000 - item[0]))
+    results = dict(map_unordered(die_on, items, 2, None, on_death=lambda item: 1000 - item[0]))
     assert [results[place] for place in range(len(items))] == [n if n >= 0 else 1000 - n for n, _ in items]
 
 
 def test_an_item_whose_worker_is_ended_once_is_done_the_second_time(tmp_path: Path) -> None:
-    items = [(number, None) for number in range(60)]
-    results = dict(map_unordered(die_on, [*items, (-signal.SIGKILL, tmp_path / "dead")], 2, None, lambda item: 1000))
+    items: list[tuple[int, Path | None]] = [(number, None) for number in range(60)]
+    results = dict(
+        map_unordered(die_on, [*items, (-signal.SIGKILL, tmp_path / "dead")], 2, None, on_death=lambda item: 1000)
+    )
     assert results[60] == -signal.SIGKILL
     assert len(results) == 61
 
 
 def test_workers_that_die_whatever_they_are_given_are_one_error() -> None:
     with pytest.raises(AnimeLoraError, match=r"set compute\.workers"):
-        list(map_unordered(signal.raise_signal, [signal.SIGKILL] * 100, 2, None, lambda item: None))
+        list(map_unordered(signal.raise_signal, [signal.SIGKILL] * 100, 2, None, on_death=lambda item: None))
 
 
 def test_a_local_worker_ended_from_outside_is_one_error() -> None:
@@ -130,5 +132,27 @@ def test_an_item_that_ends_dask_workers_is_set_aside_and_the_others_go_on(cluste
     cluster.worker("--nanny")
     items: list[tuple[int, Path | None]] = [(number, None) for number in range(40)]
     items.insert(5, (-signal.SIGKILL, None))
-    results = dict(map_unordered(die_on, items, 0, cluster.address, lambda item: 1000))
+    results = dict(map_unordered(die_on, items, 0, cluster.address, on_death=lambda item: 1000))
     assert [results[place] for place in range(41)] == [*range(5), 1000, *range(5, 40)]
+
+
+@pytest.mark.parametrize(
+    ("workers", "memory", "count"), [(0, 0, 8), (0, 100, 8), (0, 250, 4), (0, 5000, 1), (6, 250, 6)]
+)
+def test_no_more_processes_are_started_than_the_memory_holds(
+    workers: int, memory: int, count: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless a person sets their number: then it is said."""
+    monkeypatch.setattr(executors.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(executors, "free_memory", lambda: 1000)
+    assert executors.worker_count(workers, memory) == count
+    assert ("compute.workers" in capsys.readouterr().out) == (memory > 125)
+
+
+def test_free_memory_is_that_of_the_container_where_it_is_less(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(executors, "CGROUP", tmp_path)
+    machine = executors.free_memory()
+    (tmp_path / "memory.current").write_text("3000000\n")
+    for text, free in [("5000000\n", 2_000_000), ("1000000\n", 0), ("max\n", machine)]:
+        (tmp_path / "memory.max").write_text(text)
+        assert executors.free_memory() == pytest.approx(free, rel=0.5)

@@ -20,7 +20,7 @@ from anime_lora.errors import BadImageError, SourceError
 from anime_lora.executors import map_unordered
 from anime_lora.files import fresh_folder, intact_stamp, link_all, stamp, write_bytes, write_json, write_jsonl
 from anime_lora.image_formats import FORMATS
-from anime_lora.images import decode, image_errors
+from anime_lora.images import BYTES_PER_PIXEL, decode, image_errors
 from anime_lora.progress import track
 
 CACHE = paths.CACHE / "ingest"
@@ -125,7 +125,10 @@ def open_all(
     known = [_rejected(file, section) or _remembered(key, memo, store) for file, key in zip(images, keys, strict=True)]
     new = [file for file, result in zip(images, known, strict=True) if result is None]
     new_keys = [key for key, result in zip(keys, known, strict=True) if result is None]
-    results = map_unordered(open_image, _jobs(new, section, store), compute.workers, compute.dask_address, killed)
+    results = map_unordered(
+        open_image, _jobs(new, section, store), compute.workers, compute.dask_address, on_death=killed,
+        item_memory=section.max_pixels * BYTES_PER_PIXEL,
+    )  # fmt: skip
     fresh: dict[int, Opened] = {}
     for place, result in track(results, "ingest", "ingest", len(new), "file"):
         fresh[place] = result

@@ -23,12 +23,12 @@ from anime_lora.data.memo import Memo
 from anime_lora.errors import BadImageError, DatasetError
 from anime_lora.executors import map_unordered
 from anime_lora.files import fresh_folder, intact_stamp, link_all, stamp, write_bytes, write_jsonl
-from anime_lora.images import crop_square, decode, image_errors, png_bytes, to_rgb
+from anime_lora.images import ANY_SIZE, BYTES_PER_PIXEL, crop_square, decode, image_errors, png_bytes, to_rgb
 from anime_lora.progress import track
 
 CACHE = paths.CACHE / "resize"
-COLOURS = "2"
-"""Counted up when an image's square can get other pixels: 2 since colours are converted from the image's profile."""
+COLOURS = "3"
+"""Counted up when an image's square can get other pixels: 3 since 16-bit and grey images with a profile have others."""
 FACE_HEIGHT = 0.35
 """Where `focus: face` puts the middle of a tall image's crop: portraits have the face in the upper part."""
 
@@ -80,7 +80,10 @@ def resize(
     results = {key: known for key, file in targets.items() if (known := _remembered(memo, key, file)) is not None}
     new = [image for image in images if image.id not in results]
     jobs = (_job(section, store / image.store, targets[image.id]) for image in new)
-    made = map_unordered(make_square, jobs, compute.workers, compute.dask_address, killed)
+    memory = BYTES_PER_PIXEL * max((image.width * image.height for image in new), default=0)
+    made = map_unordered(
+        make_square, jobs, compute.workers, compute.dask_address, on_death=killed, item_memory=memory
+    )
     for place, result in track(made, "resize", "resize", len(new), "image"):
         key = new[place].id
         results[key] = result
@@ -137,7 +140,7 @@ def make_square(job: Job) -> Square | Unusable:
             content = job.source.read_bytes()
         check_stored(job.source, content)
         with image_errors():
-            square = _square(to_rgb(decode(content), job.background), job)
+            square = _square(to_rgb(decode(content, ANY_SIZE), job.background), job)
             png, digest = png_bytes(square, compress_level=4), sha256(square.tobytes()).hexdigest()
     except BadImageError as error:
         if error.code == "unreadable":

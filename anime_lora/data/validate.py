@@ -27,11 +27,12 @@ from anime_lora.data.quality.measures import Measures, dataset_drift, measure
 from anime_lora.errors import DatasetError
 from anime_lora.executors import map_unordered
 from anime_lora.files import fresh_folder, write_json, write_jsonl
+from anime_lora.images import BYTES_PER_PIXEL
 from anime_lora.progress import track
 
 CACHE = paths.CACHE / "validate"
-MEMO = "measures-2.jsonl"
-"""Named anew when an image's measures can change: 2 since colours are converted from the image's profile."""
+MEMO = "measures-3.jsonl"
+"""Named anew when an image's measures can change: 3 since 16-bit and grey images with a profile have other colours."""
 DRIFTING = 0.1
 """PSI from which a measure is reported as drifted."""
 
@@ -92,7 +93,10 @@ def measure_all(
     measured = {one: known for one in taken if (known := memo.get(one)) is not None}
     new = {one: (source / str(file.store)).absolute() for one, file in taken.items() if one not in measured}
     ids = list(new)
-    results = map_unordered(measure, new.values(), compute.workers, compute.dask_address, killed)
+    memory = BYTES_PER_PIXEL * max(((taken[one].width or 0) * (taken[one].height or 0) for one in ids), default=0)
+    results = map_unordered(
+        measure, new.values(), compute.workers, compute.dask_address, on_death=killed, item_memory=memory
+    )
     for place, result in track(results, "validate", "validate", len(new), "image"):
         one = ids[place]
         measured[one] = result

@@ -17,7 +17,7 @@ from anime_lora.errors import DatasetError, EvaluationError
 from anime_lora.evaluation.encoders import Encoder
 from anime_lora.evaluation.statistics import Floats, Resample
 from anime_lora.files import check_unchanged
-from anime_lora.images import read_rgb
+from anime_lora.images import ANY_SIZE, read_rgb
 from anime_lora.sampling.results import read_generated
 from anime_lora.sampling.sources import read_sources
 
@@ -35,7 +35,7 @@ class ImageSet:
     def native(self) -> Iterator[Image.Image]:
         """Each image as RGB at its own size."""
         for path in self.table["path"]:
-            yield read_rgb(path)
+            yield read_rgb(path, max_pixels=ANY_SIZE)
 
     def images(self, size: int) -> Iterator[Image.Image]:
         """Each image as RGB of `size` pixels square."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.house.doors import ROOT
 
-HALL = {"errors", "files", "folder_swap", "progress", "executors", "images", "image_formats", "config"}
+HALL = {"errors", "files", "folder_swap", "progress", "executors", "images", "image_colours", "image_formats", "config"}
 MAY = {
     "config": {"errors", "files"},
     "data": HALL,

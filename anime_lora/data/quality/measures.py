@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from anime_lora.data.manifest import Unusable, check_stored
 from anime_lora.errors import BadImageError
-from anime_lora.images import HASH_SIDE, decode, image_errors, luma, perceptual_hash, to_rgb
+from anime_lora.images import ANY_SIZE, HASH_SIDE, decode, image_errors, luma, perceptual_hash, to_rgb
 
 SIDE = 128
 """Images are measured at this width and height, so that a limit means the same for each."""
+ROWS = 64
+"""Rows that are copied at once."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +48,26 @@ def measure(path: Path) -> Measures | Unusable:
 
 
 def _measure(content: bytes) -> Measures:
-    image = decode(content)
+    image = decode(content, ANY_SIZE)
+    alpha = image.has_transparency_data
     pixels = to_rgb(image)
+    del image  # half of the memory there is at this moment
     values = luma(pixels, SIDE)
     return Measures(
-        pixels=sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest(),
+        pixels=pixel_hash(pixels),
         phash=phash(values),
         contrast=contrast(values),
         sharpness=laplacian_variance(values),
-        alpha=image.has_transparency_data,
+        alpha=alpha,
     )
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """Hex sha256 over an image's size and its bytes, which are copied in parts."""
+    digest = sha256(repr(image.size).encode())
+    for top in range(0, image.height, ROWS):
+        digest.update(image.crop((0, top, image.width, min(top + ROWS, image.height))).tobytes())
+    return digest.hexdigest()
 
 
 def contrast(values: NDArray[np.float64]) -> float:
