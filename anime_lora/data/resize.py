@@ -81,9 +81,7 @@ def resize(
     new = [image for image in images if image.id not in results]
     jobs = (_job(section, store / image.store, targets[image.id]) for image in new)
     memory = BYTES_PER_PIXEL * max((image.width * image.height for image in new), default=0)
-    made = map_unordered(
-        make_square, jobs, compute.workers, compute.dask_address, on_death=killed, item_memory=memory
-    )
+    made = map_unordered(make_square, jobs, compute.workers, compute.dask_address, on_death=killed, item_memory=memory)
     for place, result in track(made, "resize", "resize", len(new), "image"):
         key = new[place].id
         results[key] = result
