@@ -12,7 +12,7 @@ app = typer.Typer()
 WHAT, HOW, WITH, WHERE = "What is shown", "How it is generated", "With which LoRA", "Where it goes"
 
 Prompt = Annotated[list[str] | None, typer.Argument(
-    help="A1111's syntax: (word:1.2), [word], \\(letters\\), BREAK, <lora:name:0.8>. Without one: the LoRA's trigger.",
+    help="A1111's syntax: `(word:1.2)`, `[word]`, `BREAK`, `<lora:name:0.8>`. Default: the LoRA's trigger.",
     show_default=False,
 )]  # fmt: skip
 PromptFile = Annotated[
@@ -55,7 +55,7 @@ Loras = Annotated[list[str] | None, typer.Option(
 )]  # fmt: skip
 NoLora = Annotated[bool, typer.Option("--no-lora", help="The base alone.", rich_help_panel=WITH)]
 LoraFolders = Annotated[list[Path] | None, typer.Option(
-    "--lora-folder", help="Where <lora:name:…> is looked for first.", rich_help_panel=WITH,
+    "--lora-folder", help="Where `<lora:name:0.8>` is looked for first.", rich_help_panel=WITH,
 )]  # fmt: skip
 ControlNet = Annotated[str | None, typer.Option(
     "--controlnet", help="A Canny ControlNet for this base: folder or hub id.", rich_help_panel=WITH,

@@ -134,6 +134,8 @@ def _prompts(
 ) -> list[tuple[str, tuple[LoraChoice, ...]]]:
     """Each prompt without tags, with the LoRAs it is generated with; what is left out is added to `notes`."""
     texts = [*options.prompts, *_read_prompts(options.prompt_file)] or start.prompts
+    if len(options.prompts) > 2 and not any(" " in text for text in options.prompts):
+        notes.append(f"{len(options.prompts)} prompts of one word each: put quotes around a prompt of several words")
     prompts = []
     for text in texts:
         plain, tags, unread = lora_tags(text)

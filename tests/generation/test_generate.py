@@ -154,6 +154,11 @@ def test_what_cannot_be_met_of_an_image_is_said(run: Run, capsys: pytest.Capture
     assert text(file).startswith("girl\nSteps: 2, Sampler: DDIM,")
 
 
+def test_a_prompt_without_quotes_is_noticed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(run(prompts=("a", "red", "cat"))) == 3
+    assert "note: 3 prompts of one word each: put quotes around" in capsys.readouterr().out
+
+
 def test_a_grid_shows_every_value_with_its_label(run: Run, photo: Path) -> None:
     asked = {"source": photo, "prompts": ("girl",), "steps": "4"}
     files = run(**asked, xyz=("strength=0.5,1", "scheduler=Euler a,DDIM,UniPC", "scale=0,1"))
