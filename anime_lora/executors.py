@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -39,7 +39,7 @@ TIMEOUT = 20.0
 """Seconds to wait for a Dask scheduler, and then for its first worker."""
 CGROUP = Path("/sys/fs/cgroup")
 """Where a container's memory and its limit stand."""
-PACKAGES = ("numpy", "pillow", "scipy")
+PACKAGES = ("numpy", "pillow", "pillow-heif", "scipy")
 """Those whose version can change the bytes of an image or a measure."""
 
 
@@ -329,6 +329,13 @@ def environment(module: str, folder: Path) -> dict[str, str]:
     code = Path(str(import_module(module).__file__)).read_bytes()
     return {
         module: sha256(code).hexdigest()[:12],
-        **{name: version(name) for name in PACKAGES},
+        **{name: _version(name) for name in PACKAGES},
         str(folder): "there" if folder.is_dir() else "absent",
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # of an extra
+        return "absent"

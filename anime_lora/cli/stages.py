@@ -24,7 +24,8 @@ def ingest() -> None:
     """Read every source into a content-addressed store and account for every file.
 
     Reads `ingest.sources`: folders, archives or URLs, with captions beside the images or in tables. Writes
-    data/ingest/, whose manifest.jsonl has one row for each file, taken or rejected with the reason.
+    data/ingest/, whose manifest.jsonl has one row for each file that could be an image, taken or rejected with the
+    reason, and whose sidecars.jsonl has one for each of the others; summary.json counts both.
     """
     from anime_lora.data.ingest import ingest as run
 

@@ -223,7 +223,7 @@ def _match(
     orphans: dict[int, list[str]] = defaultdict(list)
     for number, content in sorted(contents.items()):
         file = sidecars[number].path
-        kind = PRECEDENCE.index(suffix(file))
+        kind = next(number for number, ending in enumerate(PRECEDENCE) if file.lower().endswith(ending))
         for row in content.rows:
             looseness, paths = images.named(row.target)
             if not paths:

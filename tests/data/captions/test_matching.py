@@ -75,6 +75,17 @@ def test_a_table_that_is_none_is_named(name: str, content: str, reason: str, tmp
     assert captions.by_image == {"a.png": Caption("girl", "a.txt")}
 
 
+def test_a_sidecar_that_is_all_suffix_belongs_to_no_image(tmp_path: Path) -> None:
+    add(tmp_path, "a.png")
+    for name in (".txt", ".caption", "x/.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("girl")
+    (tmp_path / ".csv").write_text("file,tags\na.png,hat\n")
+    captions = read_all(tmp_path)
+    assert captions.by_image == {"a.png": Caption("hat", ".csv")}
+    assert [one.status for one in captions.sidecars] == ["orphan", "used", "orphan", "orphan"]
+
+
 def test_what_lies_beside_images_is_no_image() -> None:
     names = ["a.png", "a.txt", "A.CAPTION", "metadata.jsonl", "tags.csv", "README.md", "info.json", "a.jpg"]
     assert [name for name in names if not is_sidecar(name)] == ["a.png", "a.jpg"]
