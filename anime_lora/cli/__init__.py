@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import typer
 
-from anime_lora.cli import adapters, files, generate, runs, settings, stages
+from anime_lora.cli import adapters, files, generate, new, runs, settings, stages
 from anime_lora.cli.page import examples
 from anime_lora.errors import EXIT_CODE, AnimeLoraError
 
@@ -30,7 +30,7 @@ of date, `make run` does the same and shows it in Prefect, and a stage's own com
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (settings, stages, generate, adapters, files, runs):  # in the order of the help page
+for group in (new, settings, stages, generate, adapters, files, runs):  # in the order of the help page
     app.add_typer(group.app)
 
 

@@ -93,30 +93,57 @@ def apply(name: str, params: Path = paths.PARAMS, folder: Path = FOLDER) -> list
         ParamsError: no such preset, a value that `params` has no place for, or a result that does not fit.
             Nothing is written then.
     """
-    if name not in names(folder):
-        known = ", ".join(names(folder)) or f"none: run from the project's root, where {folder}/ lies"
-        raise ParamsError(f"there is no preset {name}; the presets are: {known}")
-    read_document(params)  # a missing or broken file ends here
-    text = params.read_bytes().decode()
-    preset = (folder / f"{name}.yaml").read_bytes().decode()
-    present, preset_values = values(text), values(preset)
-    missing = [path for path in preset_values if path not in present]
-    if missing:
-        raise ParamsError(
-            f"preset {name} sets {', '.join(missing)}, which {params} lacks: add it (`git diff` shows what was there)"
-        )
-    # `1e-4` and `1.0e-4` are the same value: compared is what YAML reads, not the text
-    now, then = parse_document(text, params.name), parse_document(preset, f"{name}.yaml")
-    changes = [
-        Change(path, present[path].text, value.text)
-        for path, value in preset_values.items()
-        if _at(now, path) != _at(then, path)
-    ]
-    result = replace_values(text, {change.path: change.after for change in changes})
+    text = read_text(params)
+    result, changes = with_preset(text, name, params.name, folder)
     check_params(parse_document(result, params.name), f"{params.name} with preset {name}")
     if result != text:
         write_bytes(params, result.encode())
     return changes
+
+
+def read_text(params: Path = paths.PARAMS) -> str:
+    """The text of params.yaml, with the line ends it has.
+
+    Raises:
+        ParamsError: it is missing or broken.
+    """
+    read_document(params)
+    return params.read_bytes().decode()
+
+
+def with_preset(text: str, name: str, params: str, folder: Path = FOLDER) -> tuple[str, list[Change]]:
+    """The text of `params` with the values of preset `name`, unchecked, and what changed.
+
+    Raises:
+        ParamsError: no such preset, or a value that the text has no place for.
+    """
+    if name not in names(folder):
+        known = ", ".join(names(folder)) or f"none: run from the project's root, where {folder}/ lies"
+        raise ParamsError(f"there is no preset {name}; the presets are: {known}")
+    preset = (folder / f"{name}.yaml").read_bytes().decode()
+    return with_values(text, {path: value.text for path, value in values(preset).items()}, params, f"preset {name}")
+
+
+def with_values(text: str, sources: dict[str, str], params: str, owner: str) -> tuple[str, list[Change]]:
+    """The text of `params` with other values, given as YAML by dotted path, unchecked, and what changed.
+
+    Raises:
+        ParamsError: a value that the text has no place for; `owner` is who sets it.
+    """
+    present = values(text)
+    missing = [path for path in sources if path not in present]
+    if missing:
+        raise ParamsError(
+            f"{owner} sets {', '.join(missing)}, which {params} lacks: add it (`git diff` shows what was there)"
+        )
+    # `1e-4` and `1.0e-4` are the same value: compared is what YAML reads, not the text
+    now = parse_document(text, params)
+    changes = [
+        Change(path, present[path].text, source)
+        for path, source in sources.items()
+        if _at(now, path) != parse_document(f"value: {source}", path)["value"]
+    ]
+    return replace_values(text, {change.path: change.after for change in changes}), changes
 
 
 def _at(document: Any, path: str) -> Any:

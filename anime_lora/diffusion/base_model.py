@@ -13,6 +13,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import constants, snapshot_download
+from transformers import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from anime_lora.config.section import Base
@@ -164,6 +165,20 @@ def load_pipeline(path: Path, dtype: torch.dtype = torch.float32) -> StableDiffu
     if pipe.vae.dtype != torch.float32:  # from_single_file takes one dtype for all parts
         pipe.vae.to(torch.float32)
     return pipe
+
+
+def load_tokenizer(path: Path) -> CLIPTokenizer:
+    """The tokenizer of the base at `path`, as `locate` gives it; of a single file that of the folder beside it.
+
+    Raises:
+        BaseModelError: it cannot be read.
+    """
+    folder = path.with_suffix("") if path.is_file() else path
+    try:
+        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    except Exception as error:  # of transformers, tokenizers and json
+        raise BaseModelError(f"base.model {path}: its tokenizer cannot be read from {folder / 'tokenizer'}") from error
+    return tokenizer
 
 
 def _from_folder(path: Path, dtype: torch.dtype) -> StableDiffusionPipeline:

@@ -1,5 +1,6 @@
 """Captions: their augmentation in each epoch, and their text embeddings, cached while the text encoder is frozen."""
 
+import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -71,3 +72,27 @@ class TextEmbeddings:
         device = next(self.encoder.parameters()).device
         embeddings: Tensor = self.encoder(self.ids(texts).to(device))[0]
         return embeddings
+
+
+LEAST_LETTERS = 3
+"""Shorter pieces of a word mean nothing of their own."""
+
+
+def meaning(tokenizer: Any, word: str) -> str | None:
+    """What a text encoder already knows by a word, in a sentence; None where it is new to it.
+
+    A LoRA called by a word that means something bends that meaning, and has it in its images.
+    """
+    pieces = [piece.removesuffix("</w>") for piece in tokenizer.tokenize(word)]
+    known = {
+        token.removesuffix("</w>")
+        for token in tokenizer.get_vocab()
+        if token.endswith("</w>") and token.removesuffix("</w>").isalpha()
+    }
+    if len(pieces) == 1:
+        return f"the text encoder knows {word} as one token: a LoRA would bend what it means already"
+    if len(pieces) <= 3 and all(len(piece) >= LEAST_LETTERS and piece in known for piece in pieces):
+        return f"the text encoder reads {word} as the words {' '.join(pieces)}: what they mean would stay in the images"
+    long = [token for token in known if len(token) > LEAST_LETTERS]
+    close = difflib.get_close_matches(word.lower(), long, n=1, cutoff=0.85)
+    return f"{word} is close to {close[0]}, which the text encoder knows: it is easily mistyped" if close else None

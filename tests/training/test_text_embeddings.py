@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from transformers import CLIPTokenizer
 
 from anime_lora.training import text_embeddings
-from anime_lora.training.text_embeddings import TextEmbeddings, augment_caption, token_count, truncated
+from anime_lora.training.text_embeddings import TextEmbeddings, augment_caption, meaning, token_count, truncated
 from tests.support.tiny import byte_tokenizer
 
 TEXT = "trigger, a, b, c, d, e, f"
@@ -71,3 +72,40 @@ def test_of_several_captions_each_use_takes_another() -> None:
     assert min(taken.count(line) for line in lines) > 8
     shuffled = {augment_caption("\n".join(lines), (1, epoch, "id"), 0.0, True, 0) for epoch in range(60)}
     assert shuffled == {*lines, "blue hair, girl"}
+
+
+def tokenizer_of(*words: str) -> CLIPTokenizer:
+    """CLIP's tokenizer that knows `words`, and all else by its bytes."""
+    vocab, merges = byte_tokenizer().get_vocab(), list[tuple[str, str]]()
+    for word in words:
+        left = word[0]
+        for place, letter in enumerate(word[1:], 1):
+            right = letter + ("</w>" if place == len(word) - 1 else "")
+            merges.append((left, right))
+            left += right
+            vocab.setdefault(left, len(vocab))
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
+
+
+@pytest.mark.parametrize(("word", "says"), [
+    ("anime", "knows anime as one token"), ("Anime", "knows Anime as one token"),
+    ("animes", "is close to anime"), ("zxystyle", None), ("sks", None),
+])  # fmt: skip
+def test_a_word_that_means_something_is_named(word: str, says: str | None) -> None:
+    """One token, or close to one; a word of single letters means nothing."""
+    sentence = meaning(tokenizer_of("anime", "girl"), word)
+    assert sentence is None if says is None else says in str(sentence)
+
+
+def test_a_word_made_of_known_words_is_named() -> None:
+    """`red` stands within a word, and so without the mark of an end, beside `hair` with it."""
+    tokenizer = tokenizer_of("red", "hair")
+    sentence = meaning(tokenizer_with_inner(tokenizer, "red"), "redhair")
+    assert "as the words red hair" in str(sentence)
+
+
+def tokenizer_with_inner(tokenizer: CLIPTokenizer, word: str) -> CLIPTokenizer:
+    """The same with `word` as the beginning of others too."""
+    vocab = {**tokenizer.get_vocab(), word: len(tokenizer.get_vocab())}
+    merges = [("r", "e"), ("re", "d"), ("re", "d</w>"), ("h", "a"), ("ha", "i"), ("hai", "r</w>")]
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
