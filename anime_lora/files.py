@@ -112,24 +112,31 @@ def full_disk_named(folder: Path, needed: int) -> Iterator[None]:
         ) from error
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Write `content` to `path` so that a reader sees the old file or the whole new one.
+
+    Args:
+        path: the file.
+        content: its bytes.
+        sync: wait until they are on the disk. Without it, a machine that loses power may keep a part of the file or
+            none: for what `intact_stamp` looks at before it is used.
 
     Raises:
         FullDiskError: the disk is full.
     """
     with full_disk_named(path.parent, len(content)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_beside(path, content)
+        _write_beside(path, content, sync)
 
 
-def _write_beside(path: Path, content: bytes) -> None:
+def _write_beside(path: Path, content: bytes, sync: bool) -> None:
     beside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         with beside.open("wb") as stream:
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            if sync:
+                os.fsync(stream.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

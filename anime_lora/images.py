@@ -206,13 +206,15 @@ def perceptual_hash(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(low > np.median(low[1:]))
 
 
-def png_bytes(image: Image.Image, parameters: str | None = None, *, compress_level: int = -1) -> bytes:
+def png_bytes(
+    image: Image.Image, parameters: str | None = None, *, compress_level: int = -1, compress_type: int = -1
+) -> bytes:
     """The bytes of a PNG; `parameters` is the text from which A1111 and other web UIs set up the same image."""
     info = PngInfo()
     if parameters is not None:
         info.add_text("parameters", parameters)
     stream = io.BytesIO()
-    image.save(stream, "PNG", pnginfo=info, compress_level=compress_level)
+    image.save(stream, "PNG", pnginfo=info, compress_level=compress_level, compress_type=compress_type)
     return stream.getvalue()
 
 

@@ -208,7 +208,7 @@ def open_image(job: Job) -> Opened:
     name = f"store/{digest[:2]}/{digest}{FORMATS[kind]}"
     path = job.store.parent / name
     if not path.exists() or path.read_bytes() != content:
-        write_bytes(path, content)
+        write_bytes(path, content, sync=False)
     return StoredImage(digest, kind, image.width, image.height, name, stamp(path) or "")
 
 

@@ -137,15 +137,15 @@ def test_a_full_disk_is_one_error_and_the_next_run_goes_on(
     project.all()
     before = tree(DATA)
     shutil.rmtree(Path(".cache", stage))
-    real, left = os.fsync, iter(range(3))
+    real, left = Path.replace, iter(range(3))
 
-    def full(stream: int) -> None:
-        if next(left, None) is None:
+    def full(file: Path, target: Path) -> Path:
+        if target.suffix == ".png" and next(left, None) is None:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(stream)
+        return real(file, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", full)
+        patch.setattr(Path, "replace", full)
         with pytest.raises(FullDiskError, match=rf"no space left in \S*\.cache/{stage}\S* .*MiB free, .*MiB needed"):
             getattr(project, stage)()
     assert tree(DATA) == before
