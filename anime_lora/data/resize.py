@@ -142,7 +142,7 @@ def make_square(job: Job) -> Square | Unusable:
         check_stored(job.source, content)
         with image_errors():
             square = _square(to_rgb(decode(content, ANY_SIZE), job.background), job)
-            png, digest = png_bytes(square, compress_level=LEVEL, compress_type=STRATEGY)
+            png = png_bytes(square, compress_level=LEVEL, compress_type=STRATEGY)
             digest = sha256(square.tobytes()).hexdigest()
     except BadImageError as error:
         if error.code == "unreadable":
