@@ -3,6 +3,7 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from diffusers import StableDiffusionControlNetPipeline
 from PIL import Image
 
 from anime_lora.config.section import Base, Compute
-from anime_lora.errors import SamplingError
+from anime_lora.errors import DeviceError, SamplingError
 from anime_lora.generation import schedulers
 from anime_lora.generation.infotext import Model
 from anime_lora.generation.job import Control, Job
@@ -128,7 +129,7 @@ class Engine:
             arguments["controlnet_conditioning_scale"] = first.control.scale
         pipe = self._pipeline(first)
         arguments["callback_on_step_end"] = _step_counter(first.denoising_steps, len(rows), on_step)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _room_in_memory(first, len(rows)):
             warnings.simplefilter("ignore", FutureWarning)  # diffusers' own, of its schedulers
             images = pipe(**arguments).images
         yield from zip((job for job, _, _ in rows), images, strict=True)
@@ -145,6 +146,25 @@ class Engine:
                 pipe.set_progress_bar_config(disable=True)
         pipe.scheduler = self._scheduler
         return pipe
+
+
+@contextmanager
+def _room_in_memory(job: Job, images: int) -> Iterator[None]:
+    """Turn full memory into one clear error.
+
+    Raises:
+        DeviceError: the images do not fit.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # torch's CPU allocator has no exception of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        lower = (
+            f"--batch {images} or --size {job.width}x{job.height}" if images > 1 else f"--size {job.width}x{job.height}"
+        )
+        raise DeviceError(f"{lower} does not fit into the memory: lower it") from error
 
 
 def _kind(job: Job) -> tuple[object, ...]:

@@ -20,7 +20,7 @@ DOCUMENTS = [
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in DOCUMENTS}
 MADE = (
     *(f"data/{stage}" for stage in STAGES),
-    *("models/", ".cache/", ".prefect/", ".venv/", ".dvc/", "dvc.lock", "dist/"),
+    *("data/models.json", "models/", ".cache/", ".prefect/", ".venv/", ".dvc/", "dvc.lock", "dist/"),
 )
 """What a run or an installation makes, and no clone has at first."""
 FOREIGN = ("lllyasviel/", "stable-diffusion-v1-5/", "openai/", "facebook/", "examples/dreambooth/", "nvidia.com/")
