@@ -13,7 +13,14 @@ from pydantic import TypeAdapter
 
 from anime_lora.config import paths
 from anime_lora.data.dataset_diff import compare, read_version
-from anime_lora.data.manifest import DatasetImage, IngestedFile, QuarantinedFile, SquareImage, read_manifest
+from anime_lora.data.manifest import (
+    ClusterMember,
+    DatasetImage,
+    IngestedFile,
+    QuarantinedFile,
+    SquareImage,
+    read_manifest,
+)
 from tasks.artifacts import Cell, show_image, show_images, show_table
 from tasks.dvc_process import DVC, StageResult
 from tasks.process_group import command_environment
@@ -48,10 +55,13 @@ def validate(timeout: float | None = None, mode: Mode = "auto") -> State[StageRe
 
 
 def show_rejects_and_changes() -> None:
-    """Table `rejects`: every file that is not used, with the reason; and `dataset-changes` where a version is known."""
+    """Table `rejects` and image `set-aside`: what is not used, and why; `clusters`; `dataset-changes` where known."""
     quarantine = read_manifest(paths.VALIDATE, QuarantinedFile)
     rows = [{name: getattr(file, name) for name in REJECT_COLUMNS} for file in quarantine]
     show_table(rows, "rejects", f"{len(rows)} files are not used, and why")
+    show_image(paths.VALIDATE / paths.SET_ASIDE, "set-aside", f"Some of the {len(rows)} files that are not used")
+    members = read_manifest(paths.VALIDATE, ClusterMember)
+    show_table([vars(member) for member in members], "clusters", "Images that look alike, and copies that are left out")
     with tempfile.TemporaryDirectory() as folder:
         before = committed_manifest(Path(folder) / paths.MANIFEST)
         if before is not None:

@@ -26,11 +26,14 @@ EVALUATE = Path("data/evaluate")
 MANIFEST = "manifest.jsonl"
 """Sorted JSON lines, one per image; the file downstream stages depend on."""
 
+SET_ASIDE = "set_aside.webp"
+"""The contact sheet of what `validate` set aside; there is none where nothing was."""
+
 ID = "[0-9a-f]" * 64
 """An image's name: the sha256 of its bytes."""
 WRITES = {
     INGEST: (MANIFEST, "sidecars.jsonl", "summary.json", f"store/??/{ID}.*"),
-    VALIDATE: (MANIFEST, "quarantine.jsonl", "clusters.jsonl", "summary.json"),
+    VALIDATE: (MANIFEST, "quarantine.jsonl", "clusters.jsonl", "summary.json", SET_ASIDE),
     RESIZE: (MANIFEST, "quarantine.jsonl", f"images/{ID}.png"),
     ORGANIZE: ("metadata.jsonl", "*/metadata.jsonl", f"*/{ID}.png", f"*/{ID}.txt"),
     TRAIN: (

@@ -22,11 +22,12 @@ from anime_lora.data.manifest import (
 )
 from anime_lora.data.memo import Memo
 from anime_lora.data.quality.checks import Candidate, check
+from anime_lora.data.quality.contact_sheet import contact_sheet
 from anime_lora.data.quality.duplicates import cluster_members, cluster_names
 from anime_lora.data.quality.measures import Measures, dataset_drift, measure
 from anime_lora.errors import DatasetError
 from anime_lora.executors import map_unordered
-from anime_lora.files import fresh_folder, write_json, write_jsonl
+from anime_lora.files import fresh_folder, write_bytes, write_json, write_jsonl
 from anime_lora.images import BYTES_PER_PIXEL
 from anime_lora.progress import track
 
@@ -58,6 +59,8 @@ def validate(
 ) -> None:
     """Write `manifest.jsonl` of usable images, `quarantine.jsonl` of all others, `clusters.jsonl` and `summary.json`.
 
+    `set_aside.webp`, a contact sheet of those set aside, is written where there are any.
+
     Raises:
         DatasetError: ingest's manifest is missing, or a limit of the section is passed.
     """
@@ -80,6 +83,9 @@ def validate(
         write_jsonl(beside / QuarantinedFile.FILE, quarantine)
         write_jsonl(beside / ClusterMember.FILE, cluster_members(files, candidates, manifest))
         write_json(beside / "summary.json", vars(summary))
+        if quarantine:
+            stored = {file.id: source / file.store for file in files if file.id and file.store}
+            write_bytes(beside / paths.SET_ASIDE, contact_sheet(quarantine, stored))
     memo.save()
     report_drift(good, cache / "last.json")
     print(f"validate: {len(files)} files, {len(good)} valid, {len(quarantine)} set aside, {memo.fresh} made anew")

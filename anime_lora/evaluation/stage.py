@@ -14,7 +14,7 @@ from anime_lora.evaluation.image_sets import ImageSets, encode, load_image_sets
 from anime_lora.evaluation.metrics.quality import lay_out_nearest
 from anime_lora.evaluation.metrics.results import claims_encoder, estimates, measure
 from anime_lora.evaluation.promotion import decide, read_champion, score
-from anime_lora.evaluation.report import contents, figures
+from anime_lora.evaluation.report import contents, data_quality, figures
 from anime_lora.evaluation.report.model import Report
 from anime_lora.evaluation.report.page import write_page
 from anime_lora.evaluation.report.plots import write_plots
@@ -76,6 +76,8 @@ def evaluate(
             confusions=figures.matrices(measured),
             tables=figures.tables(measured),
             dataset=contents.dataset_section(version, None if champion is None else champion.dataset),
+            set_aside=data_quality.set_aside(validate, out),
+            clusters=data_quality.clusters(validate),
             skipped=[*measured.missing(), *not_loaded],
             notes=contents.NOTES,
             lineage=contents.lineage(suite, encoders, record, decision),

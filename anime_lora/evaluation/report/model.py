@@ -157,6 +157,32 @@ class Quantiles:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """One thing the numbers come from."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Files that are not used: how many by check, their contact sheet, and by path why; `more` are not listed."""
+
+    sentence: str
+    image: PageImage | None
+    files: list[Origin]
+    more: int
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Images that look alike: those in the dataset, and copies that are not, both by path."""
+
+    images: str
+    copies: str
+
+
+@dataclass(frozen=True)
 class DatasetSection:
     """The dataset's version against the champion's; `more` counts changes that are not listed."""
 
@@ -165,14 +191,6 @@ class DatasetSection:
     changes: list[DatasetChange]
     more: int
     drift: list[MeasureDrift]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """One thing the numbers come from."""
-
-    label: str
-    value: str
 
 
 @dataclass(frozen=True)
@@ -191,6 +209,10 @@ class Report:
     confusions: list[Matrix]
     tables: list[Table]
     dataset: DatasetSection
+    set_aside: SetAside | None
+    """None where nothing was."""
+    clusters: list[Cluster]
+    """The largest."""
     skipped: list[Skipped]
     notes: list[str]
     lineage: list[Origin]

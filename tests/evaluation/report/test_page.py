@@ -2,10 +2,15 @@
 
 import json
 import re
+from base64 import b64encode
 from html.parser import HTMLParser
+from unittest.mock import ANY
 
 import pytest
 
+from anime_lora.data.manifest import ClusterMember, QuarantinedFile
+from anime_lora.data.quality.contact_sheet import contact_sheet
+from anime_lora.files import write_bytes, write_jsonl
 from tests.support.world import World, learned, untrained
 
 
@@ -106,3 +111,24 @@ def test_the_dataset_section_tells_what_changed_since_the_champions_version(worl
     assert section["changes"][0]["image"] == first["path"]
     assert {row["measure"] for row in section["drift"]} == {"contrast", "sharpness", "short_side"}
     assert "boy, before" in (world.out / "report.html").read_text()
+
+
+def test_what_was_set_aside_is_shown_with_its_reasons_and_the_clusters(world: World) -> None:
+    world.generate(learned)
+    rows = [
+        QuarantinedFile("a" * 64, "in", "small <b>.png", "short_side", 64, 128, "shorter side is 64 px"),
+        *(QuarantinedFile(None, "in", f"{i}.txt", "ingest", None, None, "no image") for i in range(50)),
+    ]
+    write_jsonl(world.validate / "quarantine.jsonl", rows)
+    write_bytes(world.validate / "set_aside.webp", contact_sheet(rows, {}))
+    members = [ClusterMember("a", str(i), "in", f"alike-{i}.png", i < 8) for i in range(9)]
+    write_jsonl(world.validate / "clusters.jsonl", members)
+    world.evaluate()
+    report = json.loads((world.out / "report.json").read_text())
+    assert report["set_aside"]["sentence"] == "51 files are not used: 50 by ingest, 1 by short_side."
+    assert report["set_aside"]["more"] == 11
+    assert report["clusters"] == [{"copies": "alike-8.png", "images": ANY}]
+    assert report["clusters"][0]["images"].endswith("alike-5.png and 2 more")
+    html = (world.out / "report.html").read_text()
+    assert "small &lt;b&gt;.png" in html
+    assert f"data:image/webp;base64,{b64encode((world.validate / 'set_aside.webp').read_bytes()).decode()}" in html
