@@ -3,7 +3,12 @@
 AVIF is in Pillow's own wheels; HEIC comes with pillow-heif, the extra `heif`.
 """
 
+import os
 import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from PIL import features
@@ -19,6 +24,7 @@ SUFFIXES = frozenset({
     ".heif",
 })  # fmt: skip
 """Suffixes of files in these formats, in lower case."""
+_quiet = threading.Lock()
 HEIF_EXTRA = "pip install 'anime-lora[heif]'"
 
 SIGNATURES: dict[str, re.Pattern[bytes]] = {
@@ -34,10 +40,16 @@ SIGNATURES: dict[str, re.Pattern[bytes]] = {
         "GIMP": rb"gimp xcf",
         "SVG": rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.{0,400}?)?(?:<!--.{0,400}?-->\s*)?(?:<!DOCTYPE svg.{0,400}?)?<svg[\s>]",
         "PDF": rb"%PDF-",
-        "PostScript": rb"%!PS",
+        "PostScript": rb"%!PS|\xc5\xd0\xd3\xc6",
         "icon": rb"\0\0[\x01\x02]\0[\x01-\x40]\0|icns",
         "PNM": rb"P[1-7fF]\s+[#\dW]",
         "DDS": rb"DDS ",
+        "Silicon Graphics": rb"\x01\xda[\0\x01][\x01\x02]\0[\x01-\x03]",
+        "Autodesk animation": rb".{4}[\x11\x12]\xaf",
+        "Blizzard texture": rb"BLP[12]",
+        "Windows metafile": rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF",
+        "PCX": rb"\x0a[\0-\x05][\0\x01][\x01\x02\x04\x08]",
+        "Targa": rb".\0[\x02\x03\x0a\x0b]\0{5}.{4}(?!\0\0)..(?!\0\0)..[\x08\x10\x18\x20]",
         "QOI": rb"qoif",
         "OpenEXR": rb"\x76\x2f\x31\x01",
         "Radiance HDR": rb"#\?(?:RADIANCE|RGBE)",
@@ -63,6 +75,29 @@ def describe_unread(content: bytes) -> str | None:
     if of == "HEIF":
         return f"{kind}: format not read here: {HEIF_EXTRA}"
     return f"{kind}: format not read here ({', '.join(FORMATS)} are)"
+
+
+@contextmanager
+def quiet_decoder(kind: str | None) -> Iterator[None]:
+    """Keep libtiff from printing a line for each odd tag: it writes to the process's standard error by itself."""
+    if kind != "TIFF":
+        yield
+        return
+    with _quiet:
+        try:
+            before = os.dup(2)
+        except OSError:  # the process has no standard error
+            yield
+            return
+        sys.stderr.flush()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            os.close(nowhere)
 
 
 def register_plugins() -> None:

@@ -23,7 +23,7 @@ from scipy.fft import dctn
 
 from anime_lora.errors import BadImageError
 from anime_lora.image_colours import is_plain, rgb_converter
-from anime_lora.image_formats import FORMATS, describe_unread, register_plugins
+from anime_lora.image_formats import FORMATS, describe_unread, quiet_decoder, register_plugins
 
 register_plugins()
 UPRIGHT = {
@@ -47,6 +47,8 @@ BYTES_PER_PIXEL = 17
 `benchmarks.image_memory`; a PNG or JPEG takes 4 to 10."""
 ANY_SIZE = sys.maxsize
 """Of images in ingest's store, which were held against `ingest.max_pixels` when they were taken."""
+UNSUPPORTED = re.compile(r"unsupported|not supported|not implemented|cannot handle", re.IGNORECASE)
+"""How Pillow says that it reads the format, but not this kind of it."""
 _opening = threading.Lock()
 WHITE = (255, 255, 255)
 HASH_SIDE = 32
@@ -70,7 +72,8 @@ def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
             raise BadImageError(
                 f"{image.width}x{image.height} pixels, more than ingest.max_pixels = {max_pixels}", "too_large"
             )
-        image.load()
+        with quiet_decoder(image.format):
+            image.load()
         if image.format == "MPO":  # a JPEG with more frames behind it, as phones write; Pillow's JPEG plugin opens it
             image.format = "JPEG"
     return image
@@ -119,7 +122,10 @@ def image_errors() -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno:  # the file system's; Pillow's own have no number
             raise BadImageError(f"cannot be read: {error.strerror}", "unreadable") from error
-        raise BadImageError(f"damaged: {error or type(error).__name__}") from error
+        message = str(error) or type(error).__name__
+        if UNSUPPORTED.search(message):
+            raise BadImageError(f"of a kind that is not read here, or damaged: {message}", "format") from error
+        raise BadImageError(f"damaged: {message}") from error
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Image.Image:

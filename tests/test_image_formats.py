@@ -1,6 +1,7 @@
 """Sound files of other formats are called by their name; what is opened is opened whole."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -56,6 +57,8 @@ def test_a_format_s_own_files_are_no_other_format(kind: str) -> None:
         (b"P6\n2 2\n255\n", "PNM"),
         (b"\0\0\1\0\1\0\x10\x10", "icon"),
         (b"7z\xbc\xaf\x27\x1c", "an archive"),
+        (b"\0\0\0\0\x12\xaf\1\0", "Autodesk animation"),
+        (b"\xd7\xcd\xc6\x9a\0\0", "Windows metafile"),
     ],
 )
 def test_a_sound_file_of_another_format_is_called_by_its_name(content: bytes, name: str) -> None:
@@ -65,7 +68,7 @@ def test_a_sound_file_of_another_format_is_called_by_its_name(content: bytes, na
 
 
 def test_formats_that_pillow_writes_and_we_do_not_read_are_named() -> None:
-    for kind in ("JPEG2000", "ICO", "PPM", "DDS"):
+    for kind in ("JPEG2000", "ICO", "PPM", "DDS", "TGA", "PCX", "SGI", "EPS", "PDF"):
         assert str(describe_unread(saved(kind))).endswith("are)"), kind
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -78,6 +81,24 @@ def test_what_is_no_known_file_is_no_image(content: bytes) -> None:
     with pytest.raises(BadImageError, match="not an image in a known format") as raised:
         decode(content)
     assert raised.value.code == "no_image"
+
+
+def test_a_damaged_tiff_is_a_reason_and_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """libtiff prints by itself; what others print before and after is kept."""
+    content = saved("TIFF", compression="tiff_lzw")
+    os.write(2, b"before ")
+    with pytest.raises(BadImageError, match="damaged"):
+        decode(content[:8] + b"\xff" * 40 + content[48:])
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "before after"
+
+
+def test_a_kind_of_a_format_that_pillow_does_not_read_is_no_damage() -> None:
+    content = bytearray(saved("BMP"))
+    content[28] = 2  # bits per pixel
+    with pytest.raises(BadImageError, match="of a kind that is not read here, or damaged: Unsupported BMP") as raised:
+        decode(bytes(content))
+    assert raised.value.code == "format"
 
 
 def test_heic_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
