@@ -187,11 +187,10 @@ def _content(file: SourceFile) -> bytes | Unusable:
     except MemoryError:
         return Unusable("memory", "there is not enough memory to read it")
     except BadImageError as error:
-        return Unusable(error.code, str(error))
-    except Exception as error:  # archives and remote file systems have errors of their own
-        code = "unreadable" if isinstance(error, OSError) else "damaged"
+        return Unusable(error.code, " ".join(str(error).split()))
+    except Exception as error:  # remote file systems have errors of their own
         reason = " ".join(str(error).split()) or type(error).__name__
-        return Unusable(code, redact(f"cannot be read: {reason}"))
+        return Unusable("unreadable", redact(f"cannot be read: {reason}"))
 
 
 def open_image(job: Job) -> Opened:

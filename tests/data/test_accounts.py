@@ -186,3 +186,28 @@ def test_sidecars_of_two_sources_are_kept_apart(project: Project) -> None:
         ("other", "000.txt"),
         ("source", "000.txt"),
     ]
+
+
+def test_damage_is_remembered_and_what_passes_is_tried_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong checksum stays; an error of a remote file system may be gone the next time."""
+    with zipfile.ZipFile("x.zip", "w") as archive:
+        archive.writestr("bad.png", b"IMAGE" + png(1))
+        archive.writestr("good.png", png(2))
+    Path("x.zip").write_bytes(Path("x.zip").read_bytes().replace(b"IMAGE", b"IMAGX"))
+    (project.root / "far").mkdir()
+    (project.root / "far/a.png").write_bytes(png(3))
+    far = f"file://{project.root}/far"
+
+    class ThrottledError(Exception):
+        """As a bucket's client raises."""
+
+    def throttled(*_: object) -> bytes:
+        raise ThrottledError("slow down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fsspec.implementations.local.LocalFileSystem.cat_file", throttled)
+        project.ingest(sources=("x.zip", far))
+    codes = {row.path: row.code for row in read_manifest(INGEST, IngestedFile)}
+    assert codes == {"bad.png": "damaged", "good.png": None, "a.png": "unreadable"}
+    project.ingest(sources=("x.zip", far))
+    assert {row.path: row.code for row in read_manifest(INGEST, IngestedFile)} == {**codes, "a.png": None}

@@ -3,13 +3,14 @@
 import tarfile
 import weakref
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from anime_lora.data.captions.encodings import UnreadableError, decode_text
 from anime_lora.data.sources.source_file import Problem, SourceFile, unread
+from anime_lora.errors import BadImageError
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 ARCHIVES = (".zip", *TARS)
@@ -71,7 +72,7 @@ def _list_zip(source: str, path: Path, limits: Limits, version: str) -> Iterator
             )
         if member.file_size > limits.max_ratio * max(member.compress_size, 1):
             problem = _bomb(limits)
-        read = partial(archive.read, member)
+        read = partial(_unpack, partial(archive.read, member))
         place = member.header_offset
         yield SourceFile(source, name, member.file_size, read, problem=problem, version=version, place=place)
     if not members:
@@ -116,7 +117,7 @@ def _list_tar(source: str, path: Path, limits: Limits, version: str) -> Iterator
             problem = Problem("link", "a link or special file in an archive")
         elif grown:
             problem = _bomb(limits)
-        read = partial(_read_member, archive, member)
+        read = partial(_unpack, partial(_read_member, archive, member))
         yield SourceFile(source, member.name, member.size, read, problem=problem, version=version, place=place)
     if damage:
         reason = f"the archive is damaged after {len(members)} members, what follows is lost: {damage}"
@@ -167,6 +168,23 @@ def _damaged_end(archive: tarfile.TarFile) -> str | None:
         if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
             return "a member's head is no head"
     return None
+
+
+def _unpack(read: Callable[[], bytes]) -> bytes:
+    """What `read` gives.
+
+    Raises:
+        BadImageError: the member is damaged; the decompressors have errors of their own.
+        OSError: the archive cannot be read now.
+    """
+    try:
+        return read()
+    except MemoryError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise BadImageError(str(error) or type(error).__name__) from None
 
 
 def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
