@@ -4,12 +4,12 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -246,13 +246,20 @@ def foreign_files(path: Path, writes: Collection[str]) -> list[str]:
     """
     record = path / "record.json"
     named = record.read_text(encoding="utf-8", errors="replace") if record.is_file() else ""
-    patterns = [pattern.split("/") for pattern in writes]
+    written = re.compile("|".join(map(_expression, writes)) or "(?!)")
     return sorted(
         "/".join(parts)
         for parts in _files(path)
-        if parts[-1] not in JUNK
-        and f'"{parts[-1]}"' not in named
-        and not any(len(parts) == len(one) and all(map(fnmatchcase, parts, one)) for one in patterns)
+        if not written.fullmatch("/".join(parts)) and parts[-1] not in JUNK and f'"{parts[-1]}"' not in named
+    )
+
+
+def _expression(pattern: str) -> str:
+    """A pattern of `foreign_files` as a regular expression: `*` and `?` stop at a slash, `[...]` is one character."""
+    signs = {"*": "[^/]*", "?": "[^/]"}
+    return "".join(
+        part if part.startswith("[") else signs.get(part, re.escape(part))
+        for part in re.split(r"(\[[^]]+\]|[*?])", pattern)
     )
 
 
