@@ -9,6 +9,7 @@ from anime_lora.cli.page import RUNS_PANEL, examples, read_params
 from anime_lora.config import paths
 from anime_lora.config.local_models import local_models
 from anime_lora.config.path_settings import SETTINGS
+from anime_lora.errors import ParamsError
 from anime_lora.files import check_no_foreign_files, write_json
 
 app = typer.Typer()
@@ -43,8 +44,12 @@ def check() -> None:
     writes the hashes of local models, on which stages depend. Nothing is changed but data/checked.json and
     data/models.json.
     """
+    from anime_lora.sampling.model_files import model_problems
+
     params = read_params()
     for folder, writes in paths.WRITES.items():
         check_no_foreign_files(folder, writes)
+    if problems := model_problems(params):
+        raise ParamsError("\n".join(problems))
     write_json(paths.CHECKED, list(SETTINGS))
     write_json(paths.MODELS, local_models(params))

@@ -13,6 +13,8 @@ from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from anime_lora.diffusion.weight_file import read_header
+from anime_lora.errors import AdapterError, EvaluationError
 from anime_lora.evaluation.statistics import Floats
 from anime_lora.files import sha256_file
 
@@ -86,11 +88,16 @@ def _unit_rows(outputs: Sequence[Any]) -> Floats:
 
 
 def load_encoders(names: Sequence[str], device: str) -> tuple[list[Encoder], list[Skipped]]:
-    """Every encoder that can be loaded, and those that cannot with the reason."""
+    """Every encoder that can be loaded, and those that cannot with the reason.
+
+    Raises:
+        EvaluationError: one is there, and its weights are not: a web page, say, or a file that is cut short.
+    """
     transformers_logging.disable_progress_bar()
     loaded: list[Encoder] = []
     skipped = []
     for name in names:
+        _check_weights(Path(name))
         try:
             loaded.append(TransformersEncoder(_folder(name), name, device))
         except (
@@ -99,6 +106,14 @@ def load_encoders(names: Sequence[str], device: str) -> tuple[list[Encoder], lis
             reason = f"cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
             skipped.append(Skipped(f"encoder {name}", f"{reason}; correct evaluate.encoders"))
     return loaded, skipped
+
+
+def _check_weights(folder: Path) -> None:
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            read_header(file)
+        except AdapterError as error:
+            raise EvaluationError(f"evaluate.encoders: {error}") from error
 
 
 def _folder(name: str) -> Path:

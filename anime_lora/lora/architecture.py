@@ -26,6 +26,8 @@ XL = re.compile(
 """What SDXL's are called: a second text encoder, transformer blocks in a row, the blocks of its first publication."""
 WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL"}
 """Bases by the width of the text that the UNet's cross-attention reads."""
+READ_HERE = (WIDTHS[768], WIDTHS[1024])
+"""Those whose LoRAs are used here, beside bases of other widths."""
 OTHER_KINDS = (
     ("a ControlNet", r"^control_model\.|controlnet_cond_embedding|^lora_controlnet$|^lllite_|^controlnet_"),
     ("an IP-Adapter", r"^image_proj\.|^ip_adapter\."),

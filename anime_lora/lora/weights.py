@@ -18,7 +18,7 @@ from torch import Tensor
 from anime_lora.diffusion.weight_file import Header, read_header
 from anime_lora.errors import AdapterError
 from anime_lora.lora.adapter import ModuleWeights
-from anime_lora.lora.architecture import WIDTHS, architecture
+from anime_lora.lora.architecture import READ_HERE, architecture
 from anime_lora.lora.formats.low_rank import to_low_rank
 from anime_lora.lora.formats.lycoris import AdaptedModule, adapted_modules
 from anime_lora.lora.formats.names import canonical
@@ -26,7 +26,6 @@ from anime_lora.lora.inspect import LoraFile, inspect
 
 EMBEDDING = re.compile(r"^bundle_emb\.|^emb_params$|\.emb_params$|string_to_param")
 """Tensors of an embedding (textual inversion) that some trainers put beside the LoRA."""
-READ_HERE = (WIDTHS[768], WIDTHS[1024])
 PEFT_CONFIG = "lora_adapter_metadata"
 """Metadata key under which diffusers keeps PEFT's config; PEFT itself has a file beside the weights."""
 PEFT_FILE = "adapter_config.json"

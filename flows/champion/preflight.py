@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from anime_lora.config import paths
 from anime_lora.config.load import Params, load_params
 from anime_lora.files import foreign_files
+from anime_lora.sampling.model_files import model_problems
 from flows.errors import PreflightError
 from flows.runtime.dvc import DVC_YAML, check_remote
 from flows.runtime.git import changed_files, repository_error
@@ -23,7 +24,7 @@ NAMED = 5
 
 
 def preflight() -> None:
-    """Check the folder, Git, DVC, the parameters and the sources.
+    """Check the folder, Git, DVC, the parameters, the sources and the models' files.
 
     Raises:
         PreflightError: something is missing; all of it is named.
@@ -31,8 +32,9 @@ def preflight() -> None:
     """
     if not DVC_YAML.is_file():
         raise PreflightError(f"no {DVC_YAML} in {Path.cwd()}: run from the project's root")
-    sources = load_params(paths.PARAMS).ingest.sources
-    _raise_all([*repository_problems(), *source_problems(sources, _ingest_deps()), *output_problems()])
+    params = load_params(paths.PARAMS)
+    sources = source_problems(params.ingest.sources, _ingest_deps())
+    _raise_all([*repository_problems(), *sources, *output_problems(), *model_problems(params)])
 
 
 def check_git() -> None:
