@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from charset_normalizer import from_bytes
 
-from anime_lora.data.captions.plausibility import CONTROL, WIDE, has_kana, is_chance, is_chinese, rate
+from anime_lora.data.captions.plausibility import CONTROL, WIDE, has_kana, is_chance, is_chinese, is_half_width, rate
 
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -34,6 +34,8 @@ CLEAR = 0.2
 """So much better than the next one is the best where no further opinion is needed."""
 SURE = 0.9
 """Least rating of an encoding that is only taken for want of another one, and of the others that may be meant."""
+FEW = 3
+"""So many bytes beyond ASCII are needed to take a text for one of `OTHERS`."""
 LONG = 24
 """So many bytes beyond ASCII are enough for statistics of languages."""
 MOST = 1 << 20
@@ -82,9 +84,15 @@ def decode_text(content: bytes, usual: str | None = None) -> Decoded:
     best = _best(readings, usual)
     if not best:
         others = [one for one in _decoded(content, OTHERS) if rate(one.text, one.encoding) >= SURE]
-        best = _best(others, usual) or _any_encoding(content)
+        best = (
+            _usual(content, usual)
+            or _best(others if _beyond_ascii(content) >= FEW else [], usual)
+            or _any_encoding(content)
+        )
     elif best[0].encoding == "gb18030":
         best = _check_chinese(content, best[0], usual)
+    elif best[0].encoding == "cp932" != usual and is_half_width(best[0].text):
+        best = []
     return _checked(best)
 
 
@@ -118,9 +126,18 @@ def _wide(content: bytes) -> list[Decoded]:
     ]  # fmt: skip
 
 
+def _usual(content: bytes, usual: str | None) -> list[Decoded]:
+    """The encoding of a source's other captions, for rare characters that alone would not be plausible."""
+    return [one for one in _decoded(content, [usual] if usual else []) if rate(one.text, one.encoding) >= 0]
+
+
+def _beyond_ascii(content: bytes) -> int:
+    return sum(byte > 0x7F for byte in content)
+
+
 def _any_encoding(content: bytes) -> list[Decoded]:
     """What charset-normalizer takes a long text for, where it recognises its language."""
-    if len(content) > MOST or sum(byte > 0x7F for byte in content) < LONG:
+    if len(content) > MOST or _beyond_ascii(content) < LONG:
         return []
     match = from_bytes(content).best()
     return [Decoded(str(match), match.encoding)] if match is not None and match.coherence > 0 else []

@@ -21,7 +21,8 @@ JAPANESE = ("cp932", "euc_jp", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be
 WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 """Encodings in which ASCII must be plausible, too."""
 ASIAN_PUNCTUATION = frozenset("　、。〈〉《》「」『』【】・ー〜～！（），．：；？￥…—‘’“”·")
-LATIN_PUNCTUATION = frozenset("‘’“”–—…«»°·¿¡€")
+ASIAN_SYMBOLS = frozenset("★☆○●◎◇◆□■△▲▽▼※→←↑↓♪♂♀①②③④⑤")
+LATIN_PUNCTUATION = frozenset("‘’“”–—…«»°·¿¡€©®£½¼¾•™§")
 SAMPLE = 20_000
 """So many characters tell as much as a whole table."""
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f\x7f]")
@@ -54,6 +55,11 @@ def is_chinese(text: str) -> bool:
     """Whether as many of the characters are frequent ones as a Chinese text has: one in three at least."""
     characters = [one for one in text if "\u4e00" <= one <= "\u9fff"]
     return bool(characters) and sum(one in FREQUENT for one in characters) * 3 >= len(characters)
+
+
+def is_half_width(text: str) -> bool:
+    """Whether half of the characters beyond ASCII are half-width katakana, as Chinese is that is read as Shift-JIS."""
+    return sum("ｦ" <= one <= "ﾟ" for one in text) * 2 >= sum(not one.isascii() for one in text)
 
 
 def has_kana(text: str) -> bool:
@@ -100,9 +106,18 @@ def _rate_character(character: str, before: str, after: str, encoding: str) -> f
         return 1.0
     if encoding in {"cp1252", "cp1251"}:
         return _rate_latin(character, before, after, encoding)
+    return _rate_asian(character, before, after, encoding)
+
+
+def _rate_asian(character: str, before: str, after: str, encoding: str) -> float:
     kana = "ぁ" <= character <= "ヾ"
     if kana or character in ASIAN_PUNCTUATION or "！" <= character <= "～":
         return 0.0 if kana and encoding not in JAPANESE else 1.0
+    half_width = "ｦ" <= character <= "ﾟ" and any("ｦ" <= one <= "ﾟ" for one in (before, after))
+    if (
+        half_width or character in ASIAN_SYMBOLS
+    ):  # a word of half-width kana is Japanese, or Chinese that is read wrongly
+        return 0.5
     if character.isalpha() and unicodedata.east_asian_width(character) == "W":
         # a single one beside a Latin letter is more often an accented letter that was read with its neighbour
         alone = before.isascii() and after.isascii() and (before.isalpha() or after.isalpha())
@@ -123,13 +138,13 @@ def _commonness(character: str, encoding: str) -> float:
             return 1.0
         if own:
             return 0.0
-    return -1.0
+    return 0.0 if encoding == "cp932" else -1.0  # IBM's and NEC's additions are names
 
 
 def _rate_latin(character: str, before: str, after: str, encoding: str) -> float:
     inside = before.isalpha() and after.isalpha()
     if character in LATIN_PUNCTUATION:
-        return -1.0 if inside and character in "«»°¿¡€" else 0.5
+        return 0.5 if not inside or character in "‘’“”–—…·" else -1.0
     if not character.isalpha() or character in "ªºƒˆµ" or before.isdigit() or after.isdigit():
         return -1.0
     if character.isupper() and before.islower():

@@ -81,3 +81,17 @@ def test_of_several_readings_the_usual_one_is_taken() -> None:
     content = "웃는 얼굴".encode("cp949")
     assert decode_text(content, "cp949").text == "웃는 얼굴"
     assert decode_text(content, "gb18030").encoding == "gb18030"
+
+
+def test_rare_characters_are_told_by_the_other_captions_of_the_source() -> None:
+    """Alone they could be anything."""
+    for text, encoding in (("薔薇, 鬱", "cp932"), ("ﾂｲﾝﾃｰﾙ", "cp932"), ("萝莉", "gb18030"), ("®", "cp1252")):
+        with pytest.raises(UnreadableError):
+            decode_text(text.encode(encoding))
+    assert decode_text("薔薇, 鬱".encode("cp932"), "cp932").text == "薔薇, 鬱"
+    assert decode_text("萝莉".encode("gb18030"), "gb18030").text == "萝莉"
+
+
+def test_symbols_among_letters_are_read() -> None:
+    texts = {"cp932": "青い髪★, ①女の子", "gb18030": "★少女", "cp1252": "© artist, ½ body, • item"}
+    assert {encoding: decode_text(text.encode(encoding)).text for encoding, text in texts.items()} == texts
