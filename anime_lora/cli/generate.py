@@ -63,7 +63,13 @@ ControlNet = Annotated[str | None, typer.Option(
 ControlImage = Annotated[
     Path | None, typer.Option(help="Whose edges it follows. Default: the source's.", rich_help_panel=WITH)
 ]
-ControlScale = Annotated[str | None, typer.Option(help="Its weight, 0 to 2.", rich_help_panel=WITH)]
+ControlScale = Annotated[
+    str | None,
+    typer.Option(
+        help="Its weight, 0 to 2; alone, it follows the source with the ControlNet of params.yaml.",
+        rich_help_panel=WITH,
+    ),
+]
 Xyz = Annotated[list[str] | None, typer.Option(
     help="A grid, up to three times: seed=1,2,3, strength=0.5,0.8, scheduler=Euler a,DDIM, prompt=a|b, steps, "
     "guidance, scale, clip-skip, checkpoint=FILE,FILE, base.", rich_help_panel=WHERE,

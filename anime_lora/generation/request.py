@@ -209,15 +209,15 @@ def _control(options: Options, params: Params, job: Job) -> Control | None:
     Raises:
         SamplingError: there is no ControlNet, no image to follow, or the image cannot be read.
     """
-    if options.controlnet is None and options.control_image is None:
-        if options.control_scale is not None:
-            raise SamplingError("--control-scale is for a ControlNet: add --control-image IMAGE, or leave it out")
+    if options.controlnet is None and options.control_image is None and options.control_scale is None:
         return None
     name = options.controlnet or params.validate_sample.controlnet
     if name is None:
-        raise SamplingError("--control-image: there is no ControlNet; name one for this base by --controlnet FOLDER")
+        raise SamplingError(
+            "there is no ControlNet for --control-image or --control-scale: name one by --controlnet FOLDER"
+        )
     if options.control_image is None and job.source is None:
-        raise SamplingError("--controlnet: there is no image whose edges it could follow; add --control-image IMAGE")
+        raise SamplingError("the ControlNet has no image whose edges it could follow: add --control-image IMAGE")
     if options.control_image is not None:
         try:
             read_rgb(options.control_image)
