@@ -138,15 +138,6 @@ def configs_hash(path: Path) -> str:
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
-def image_multiple(path: Path) -> int:
-    """Pixels in whose steps the base at `path` makes widths and heights: how much its VAE reduces an image."""
-    config = path / "vae" / "config.json"
-    if not config.is_file():
-        return 8  # a single file: those are SD 1.x and 2.x
-    blocks = json.loads(config.read_text(encoding="utf-8")).get("block_out_channels", [0] * 4)
-    return int(2 ** (len(blocks) - 1))
-
-
 def load_pipeline(path: Path, dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
     """The pipeline at `path` on the CPU, in eval mode: VAE in fp32, the rest in `dtype`, no safety checker.
 

@@ -14,6 +14,8 @@ MANY = 1000
 """So many cells a grid may have."""
 TITLE = 110
 """Letters of a prompt above a grid."""
+OWN = "own"
+"""The value of `scheduler` that stands for the base's own."""
 Change = Callable[[Job], Job]
 
 
@@ -73,7 +75,7 @@ def _readers(params: Params, library: LoraLibrary) -> dict[str, Callable[[str], 
         "steps": field("steps", lambda text: values.whole("--xyz steps", text, 1, 200)),
         "guidance": field("guidance", lambda text: values.number("--xyz guidance", text, 1, 50, "7")),
         "strength": field("strength", values.strength),
-        "scheduler": field("scheduler", schedulers.canonical),
+        "scheduler": field("scheduler", lambda text: None if text.lower() == OWN else schedulers.canonical(text)),
         "clip-skip": field("clip_skip", lambda text: values.whole("--xyz clip-skip", text, 1, 12)),
         "base": field("base", str),
         "scale": lambda text: _scaled(lora_weight(f"FILE:{text}", text)),

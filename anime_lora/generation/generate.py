@@ -1,5 +1,9 @@
-"""`anime-lora generate`: from the options to images in a folder."""
+"""`anime-lora generate`: from the options to images in a folder.
 
+Mistakes are answered before torch and diffusers are loaded.
+"""
+
+import json
 from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,11 +11,10 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from anime_lora.config.load import Params
-from anime_lora.diffusion.base_model import image_multiple, locate
+from anime_lora.config.section import Base
 from anime_lora.files import sha256_file
 from anime_lora.generation import infotext
 from anime_lora.generation.axes import Grid
-from anime_lora.generation.engine import Engine
 from anime_lora.generation.job import Job
 from anime_lora.generation.output import OutputFolder
 from anime_lora.generation.request import Options, Request, read_request
@@ -23,6 +26,8 @@ from anime_lora.sampling.grids import Sheet, compose
 STAGE = "generate"
 WIDTH = 2400
 """Widest grid, in pixels, about."""
+SINGLE_FILE_BLOCKS = (128, 256, 512, 512)
+"""Channels of the VAE of SD 1.x and 2.x, which is what a single file holds."""
 
 
 def generate(options: Options, params: Params) -> list[Path]:
@@ -34,7 +39,7 @@ def generate(options: Options, params: Params) -> list[Path]:
     Raises:
         AnimeLoraError: a value is none, or a file is missing, damaged or does not fit.
     """
-    request = read_request(options, params, image_multiple(locate(params.base)))
+    request = read_request(options, params, _image_multiple(params.base))
     folder = OutputFolder(options.out)
     for note in request.notes:
         print(f"note: {note}", flush=True)
@@ -43,7 +48,23 @@ def generate(options: Options, params: Params) -> list[Path]:
     return [*(files[job] for job in request.jobs), *sheets]
 
 
+def _image_multiple(base: Base) -> int:
+    """Pixels in whose steps the base makes widths and heights: how much its VAE reduces an image."""
+    folder = Path(base.model)
+    if not folder.is_dir():
+        from anime_lora.diffusion.base_model import locate  # loads torch and diffusers, which takes seconds
+
+        folder = locate(base)
+    try:
+        channels = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))["block_out_channels"]
+    except (OSError, ValueError, KeyError):  # a single file, or damaged: loading it says so
+        channels = SINGLE_FILE_BLOCKS
+    return int(2 ** (len(channels) - 1))
+
+
 def _generate_jobs(request: Request, params: Params, folder: OutputFolder) -> dict[Job, Path]:
+    from anime_lora.generation.engine import Engine
+
     bases: dict[str, list[Job]] = defaultdict(list)
     for job in request.jobs:
         bases[job.base].append(job)

@@ -4,8 +4,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-import diffusers
-
 from anime_lora.errors import SamplingError
 from anime_lora.generation.values import nearest
 
@@ -84,7 +82,9 @@ def canonical(text: str, schedule_type: str = "") -> str:
     first = ALIASES.get(base.lower()) or classes.get(base.removesuffix("Scheduler").lower()) or base
     name = known.get((first + tail).lower())
     if name is None:
-        raise SamplingError(f"--scheduler {text}: there is no such scheduler; {nearest(plain, names())}")
+        raise SamplingError(
+            f"--scheduler {text}: there is no such scheduler; {nearest(plain, names(), list(SAMPLERS))}"
+        )
     return name
 
 
@@ -97,6 +97,8 @@ def make(name: str, base: Any) -> Any:
         name: as `canonical` gives it.
         base: the base's own scheduler.
     """
+    import diffusers  # here: names are read, and mistakes in them answered, without loading it
+
     spacing = next((one for one in SPACINGS if one and name.endswith(f" {one}")), "")
     plain = name.removesuffix(f" {spacing}") if spacing else name
     sampler = SAMPLERS[plain]

@@ -96,8 +96,8 @@ def size(text: str, multiple: int) -> tuple[int, int]:
     return width, height
 
 
-def nearest(text: str, names: list[str]) -> str:
-    """`: did you mean X?` where one of the names is like `text`, else the names."""
+def nearest(text: str, names: list[str], listed: list[str] | None = None) -> str:
+    """`did you mean X?` where one of the names is like `text`, else the names, or those of them that are `listed`."""
     lower = {name.lower(): name for name in names}
     match = get_close_matches(text.lower(), list(lower), 1, 0.5)
-    return f"did you mean '{lower[match[0]]}'?" if match else f"there are: {', '.join(names)}"
+    return f"did you mean '{lower[match[0]]}'?" if match else f"there are: {', '.join(listed or names)}"

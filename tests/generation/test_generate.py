@@ -161,7 +161,7 @@ def test_a_prompt_without_quotes_is_noticed(run: Run, capsys: pytest.CaptureFixt
 
 def test_a_grid_shows_every_value_with_its_label(run: Run, photo: Path) -> None:
     asked = {"source": photo, "prompts": ("girl",), "steps": "4"}
-    files = run(**asked, xyz=("strength=0.5,1", "scheduler=Euler a,DDIM,UniPC", "scale=0,1"))
+    files = run(**asked, xyz=("strength=0.5,1", "scheduler=Euler a,own,UniPC", "scale=0,1"))
     images, grids = files[:-2], files[-2:]
     assert len({pixels(file).tobytes() for file in images}) == len(images) == 12
     assert [file.name for file in grids] == ["grid-00001.png", "grid-00002.png"]

@@ -39,7 +39,7 @@ MISTAKES = [
     ("--seed 9-1", "--seed 9-1: a seed"),
     ("--seed 1-5000", "(at most 1000)"),
     ("--scheduler 'Euler b'", "did you mean 'Euler"),
-    ("--scheduler magic", "there are: Euler, Euler Karras"),
+    ("--scheduler magic", "there are: Euler, Euler a, DPM++ 2M, "),
     ("--clip-skip 0", "give a whole number from 1 to 12"),
     ("--clip-skip 5", "this base's text encoder has 2 layers; use 1 or 2"),
     ("--batch 0", "give a whole number from 1 to 64"),

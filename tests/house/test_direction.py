@@ -74,7 +74,7 @@ def test_tasks_do_not_know_the_flows() -> None:
 
 @pytest.mark.parametrize("module", [
     "anime_lora.cli", "anime_lora.data.ingest", "anime_lora.data.validate", "anime_lora.data.resize",
-    "anime_lora.data.organize", "anime_lora.config.load", "anime_lora.config.presets",
+    "anime_lora.data.organize", "anime_lora.config.load", "anime_lora.config.presets", "anime_lora.generation.generate",
 ])  # fmt: skip
 def test_no_weight_behind_the_door_and_the_data_stages(module: str) -> None:
     code = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
