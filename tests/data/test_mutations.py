@@ -9,9 +9,11 @@ import random
 import tarfile
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
@@ -167,3 +169,78 @@ def test_a_file_on_which_workers_die_is_set_aside_in_every_stage_and_tried_again
     project.validate()
     project.resize()
     assert len(read_jsonl(project.root / "data/resize/manifest.jsonl")) == 6
+
+
+def outcomes_of(project: Project, names: set[str]) -> dict[str, str]:
+    """Run the data stages; every file must be in exactly one list after each. What became of it, by name."""
+    limits = {"min_side": 16, "max_aspect": 100.0, "min_contrast": 0.0, "min_sharpness": 0.0, "min_images": 2}
+    project.ingest()
+    project.validate(max_rejected_share=1.0, **limits)
+    project.resize()
+    ingested, valid, aside, squares = (
+        [row["path"] for row in read_jsonl(project.root / "data" / name)]
+        for name in (
+            *("ingest/manifest.jsonl", "validate/manifest.jsonl"),
+            *("validate/quarantine.jsonl", "resize/manifest.jsonl"),
+        )
+    )
+    failed = project.root / "data/resize/quarantine.jsonl"
+    unsquared = [row["path"] for row in read_jsonl(failed)] if failed.is_file() else []
+    assert sorted(ingested) == sorted(names)
+    assert sorted(valid + aside) == sorted(names)
+    assert sorted(squares + unsquared) == sorted(valid)
+    checks = {row["path"]: row["check"] for row in read_jsonl(project.root / "data/validate/quarantine.jsonl")}
+    return {name: checks.get(name, "square" if name in squares else "no square") for name in names}
+
+
+def every_kind(seed: int) -> list[tuple[str, bytes]]:
+    """One file of every format and mode that is opened, with EXIF and a profile where the format has them."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain = image(seed, side=32)
+    deep = Image.fromarray(np.asarray(plain.convert("L")).astype(np.uint16) * 257)
+    contents = []
+    for kind, one in [
+        *(("PNG", plain.convert(mode)) for mode in ("RGB", "RGBA", "L", "LA", "P", "1")), ("PNG", deep),
+        *(("JPEG", plain.convert(mode)) for mode in ("RGB", "L", "CMYK")), ("WEBP", plain),
+        ("WEBP", plain.convert("RGBA")), *(("TIFF", plain.convert(mode)) for mode in ("RGB", "CMYK", "LAB")),
+        ("TIFF", deep), ("GIF", plain), ("BMP", plain), ("AVIF", plain),
+    ]:  # fmt: skip
+        stream = io.BytesIO()
+        one.save(stream, kind, **({} if kind in {"BMP", "GIF"} else {"exif": exif, "icc_profile": profile}))
+        contents.append((kind.lower(), stream.getvalue()))
+    return contents
+
+
+@pytest.mark.slow
+def test_every_one_of_2000_mutated_images_is_in_exactly_one_list(project: Project) -> None:
+    rng, names = random.Random(13), set[str]()
+    while len(names) < 2000:
+        for kind, content in every_kind(len(names)):
+            name = f"{len(names):04d}.{kind}"
+            (project.source / name).write_bytes(mutated(content, rng))
+            names.add(name)
+    outcomes = Counter(outcomes_of(project, names).values())
+    print(len(names), outcomes)
+    assert outcomes["square"] > 500
+    assert outcomes["ingest"] > 100
+
+
+@pytest.mark.slow
+def test_every_one_of_1000_mutated_exif_blocks_costs_no_image(project: Project) -> None:
+    """The pixels are sound: whatever stands in the block, the image becomes a square."""
+    rng, names = random.Random(17), set[str]()
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x9003] = 6, "maker", "2020:01:01 00:00:00"
+    exif.get_ifd(0x8825)[1] = "N"
+    for number in range(1000):
+        block = bytearray(exif.tobytes())
+        for _ in range(rng.choice((1, 4, 16))):
+            block[rng.randrange(len(block))] = rng.randrange(256)
+        if number % 5 == 0:
+            del block[rng.randrange(len(block)) :]
+        kind = ("png", "jpeg", "webp")[number % 3]
+        image(number, side=32).save(project.source / f"{number:04d}.{kind}", exif=bytes(block))
+        names.add(f"{number:04d}.{kind}")
+    assert Counter(outcomes_of(project, names).values()) == {"square": 1000}
