@@ -39,7 +39,8 @@ def list_files(source: str, limits: Limits) -> list[SourceFile]:
                 f"{redact(source)}: more than ingest.max_files = {limits.max_files} files; "
                 "raise the limit or split the source"
             )
-    return sorted((replace(file, path=printable(file.path)) for file in files), key=lambda file: file.path)
+    named = (file if file.path.isprintable() else replace(file, path=printable(file.path)) for file in files)
+    return sorted(named, key=lambda file: file.path)
 
 
 def in_reading_order(files: list[SourceFile]) -> list[int]:
