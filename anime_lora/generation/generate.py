@@ -5,6 +5,7 @@ Mistakes are answered before torch and diffusers are loaded.
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +16,7 @@ from anime_lora.config.section import Base
 from anime_lora.files import sha256_file
 from anime_lora.generation import infotext
 from anime_lora.generation.axes import Grid
+from anime_lora.generation.infotext import Model
 from anime_lora.generation.job import Job
 from anime_lora.generation.output import OutputFolder
 from anime_lora.generation.request import Options, Request, read_request
@@ -26,6 +28,8 @@ from anime_lora.sampling.grids import Sheet, compose
 STAGE = "generate"
 WIDTH = 2400
 """Widest grid, in pixels, about."""
+TRAINED_ON = "anime_lora.base_sha256"
+"""Where our LoRA files name their base."""
 SINGLE_FILE_BLOCKS = (128, 256, 512, 512)
 """Channels of the VAE of SD 1.x and 2.x, which is what a single file holds."""
 
@@ -78,12 +82,8 @@ def _generate_jobs(request: Request, params: Params, folder: OutputFolder) -> di
                 else params.base.model_copy(update={"model": name, "revision": None})
             )
             engine = Engine(base, params.compute, jobs)
-            if request.model_hash and not _is_same_model(request.model_hash, engine.model.sha256):
-                print(
-                    f"note: the image was made with the model {request.model_hash}, this base is {engine.model.sha256} "
-                    f"({engine.model.name}): base.model in params.yaml names another",
-                    flush=True,
-                )
+            for note in _other_models(request.model_hash, jobs, engine.model):
+                print(f"note: {note}", flush=True)
             for job, image in engine.generate(jobs, request.batch, progress.update):
                 source_hash = sha256_file(job.source) if job.source else None
                 text = infotext.write(job, engine.model, source_hash)
@@ -92,7 +92,19 @@ def _generate_jobs(request: Request, params: Params, folder: OutputFolder) -> di
     return files
 
 
-def _is_same_model(one: str, other: str) -> bool:
+def _other_models(model_hash: str, jobs: list[Job], model: Model) -> Iterator[str]:
+    """A sentence where an earlier image, and for each LoRA that, was made with another base than this one."""
+    here = f"this base is {model.sha256} ({model.name})"
+    if not _are_one_hash(model_hash, model.sha256):
+        yield f"the image was made with the model {model_hash}, {here}: base.model in params.yaml names another"
+    for lora in dict.fromkeys(choice.lora for job in jobs for choice in job.loras):
+        trained_on = lora.metadata.get(TRAINED_ON, "")
+        if not _are_one_hash(trained_on, model.sha256):
+            yield f"LoRA {lora.file} was trained on the base {trained_on[:16]}, {here}: it may show little of its style"
+
+
+def _are_one_hash(one: str, other: str) -> bool:
+    """Whether one is the other's beginning; nothing is known of an empty one."""
     return one.startswith(other) or other.startswith(one)
 
 

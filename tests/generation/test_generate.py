@@ -10,6 +10,8 @@ import pytest
 import torch
 from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image, PngImagePlugin
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from anime_lora.config.load import Params
 from anime_lora.errors import OutputError
@@ -157,6 +159,18 @@ def test_what_cannot_be_met_of_an_image_is_said(run: Run, capsys: pytest.Capture
 def test_a_prompt_without_quotes_is_noticed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(run(prompts=("a", "red", "cat"))) == 3
     assert "note: 3 prompts of one word each: put quotes around" in capsys.readouterr().out
+
+
+def test_a_lora_of_another_base_is_named(
+    run: Run, lora_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where its shapes fit."""
+    with safe_open(lora_file, "pt") as opened:
+        known = opened.metadata() or {}
+    other = str(tmp_path / "other.safetensors")
+    save_file(load_file(lora_file), other, {**known, "anime_lora.base_sha256": "ab" * 32})
+    run(prompts=("girl",), loras=(other,))
+    assert f"note: LoRA {other} was trained on the base abababababababab, this base is" in capsys.readouterr().out
 
 
 def test_a_grid_shows_every_value_with_its_label(run: Run, photo: Path) -> None:
