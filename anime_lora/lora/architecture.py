@@ -20,10 +20,12 @@ TRANSFORMERS = (
 )  # fmt: skip
 """Architectures that are no UNet, and what only their tensors are called; the first that fits counts."""
 XL = re.compile(
-    r"lora_te2_|text_encoder_2\.|lora_unet_(input|output)_blocks|lora_unet_middle_block"
+    r"lora_te2_|text_encoder_2\.|text_encoders\.clip_g|(input|output|middle)_blocks?[._].*transformer_blocks[._][1-9]"
     r"|(down|up)_blocks?[._]\d[._]attentions[._]\d[._]transformer_blocks[._][1-9]|conditioner\.embedders|add_embedding"
 )
 """What SDXL's are called: a second text encoder, transformer blocks in a row, the blocks of its first publication."""
+FIRST_NAMES = re.compile(r"lora_unet_(input|output|middle)_blocks?")
+"""Blocks of the first publication, which kohya's trainer writes of SDXL only."""
 WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL"}
 """Bases by the width of the text that the UNet's cross-attention reads."""
 READ_HERE = (WIDTHS[768], WIDTHS[1024])
@@ -51,7 +53,9 @@ def architecture(tensors: Mapping[str, TensorEntry]) -> str | None:
     if any(XL.search(key) for key in tensors):
         return "SDXL"
     width = text_width(tensors)
-    return WIDTHS.get(width) if width is not None else None
+    if width is not None:
+        return WIDTHS.get(width)
+    return "SDXL" if any(FIRST_NAMES.search(key) for key in tensors) else None
 
 
 def text_width(tensors: Mapping[str, TensorEntry]) -> int | None:

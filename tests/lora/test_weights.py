@@ -104,6 +104,7 @@ FOREIGN = {
     "SDXL of diffusers": (
         diffusers_lora("unet.down_blocks.1.attentions.0.transformer_blocks.1.attn1.to_q"), "is a LoRA for SDXL",
     ),
+    "SDXL by its first names": (lora("lora_unet_input_blocks_4_1_proj_in"), "is a LoRA for SDXL"),
     "Flux of kohya": (lora("lora_unet_double_blocks_0_img_attn_qkv"), "is a LoRA for Flux"),
     "Flux of diffusers": (diffusers_lora("transformer.single_transformer_blocks.0.attn.to_q"), "is a LoRA for Flux"),
     "SD 3 of kohya": (lora("lora_unet_joint_blocks_0_x_block_attn_qkv"), "is a LoRA for Stable Diffusion 3"),

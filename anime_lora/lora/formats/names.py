@@ -3,12 +3,15 @@
 import re
 
 from anime_lora.lora.formats import kohya
+from anime_lora.lora.formats.first_names import to_diffusers
 
 WORDS = (
     *("down_blocks", "up_blocks", "mid_block", "transformer_blocks", "time_embedding", "time_emb_proj", "conv_in"),
     *("conv_out", "conv_norm_out", "conv_shortcut", "proj_in", "proj_out", "to_q", "to_k", "to_v", "to_out"),
     *("linear_1", "linear_2", "text_model", "self_attn", "q_proj", "k_proj", "v_proj", "out_proj"),
     *("final_layer_norm", "layer_norm1", "layer_norm2", "text_projection"),
+    *("input_blocks", "output_blocks", "middle_block", "in_layers", "out_layers", "emb_layers", "skip_connection"),
+    "time_embed",
 )
 """Names of modules that hold an underscore themselves; kohya writes the dots between modules as underscores too."""
 PARTS = re.compile("|".join((*WORDS, "[^_]+")))
@@ -16,6 +19,9 @@ UNET = ("down_blocks.", "up_blocks.", "mid_block.", "conv_in", "conv_out", "time
 """How paths in a UNet begin; files of diffusers' attention processors do not say `unet.` before them."""
 TEXT = ("text_model.", "encoder.layers.")
 """How paths in a text encoder begin."""
+COMFY_UNET, COMFY_TEXT = "diffusion_model.", ("text_encoders.clip_l.transformer.", "clip_l.transformer.")
+PEFT = "base_model.model."
+"""What other programs put before the paths."""
 OLD_TEXT = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 """diffusers' attention processors called the text encoder's projections as the UNet's."""
 
@@ -25,10 +31,15 @@ def canonical(path: str) -> str | None:
     for part, prefix in kohya.PREFIXES.items():
         if path.startswith(prefix):
             inner = ".".join(PARTS.findall(path.removeprefix(prefix)))
+            if part == "unet" and (ours := to_diffusers(inner)):
+                return f"unet.{ours}"
             name = f"{part}.{inner}"
             known = inner.startswith(UNET if part == "unet" else TEXT)
             return name if known and kohya.module_name(name) == path else None
-    path = path.removeprefix("base_model.model.")
+    if path.startswith(COMFY_UNET):
+        ours = to_diffusers(path.removeprefix(COMFY_UNET))
+        return None if ours is None else f"unet.{ours}"
+    path = next((path.removeprefix(prefix) for prefix in (PEFT, *COMFY_TEXT) if path.startswith(prefix)), path)
     if path.startswith(UNET):
         path = f"unet.{path}"
     elif path.startswith(TEXT):
