@@ -1,6 +1,7 @@
 """Which LoRA files an image is made with: `FILE[:WEIGHT]`, names of a prompt's tags, and the project's own."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +29,8 @@ class LoraFile:
     def name(self) -> str:
         """Its name in a prompt: the file's, of diffusers' fixed name that of the webui's file beside it."""
         beside = [other for other in self.file.parent.glob("*.safetensors") if other.name != ADAPTER]
-        return beside[0].stem if self.file.name == ADAPTER and len(beside) == 1 else self.file.stem
+        file = beside[0] if self.file.name == ADAPTER and len(beside) == 1 else self.file
+        return re.sub("[<>:,]", "_", file.stem)  # a tag and a list of hashes cannot hold these
 
     @cached_property
     def sha256(self) -> str:

@@ -12,7 +12,7 @@ from anime_lora.generation.job import Control, Job
 from anime_lora.generation.loras import FOLDERS, LoraChoice, LoraLibrary, project_lora
 from anime_lora.generation.prompts import lora_tags, without_editing
 from anime_lora.generation.recipe import Recipe
-from anime_lora.generation.sources import check_sources, list_sources, read_crop
+from anime_lora.generation.sources import list_sources, read_crop, readable_sources
 from anime_lora.images import escape_prompt, read_rgb
 
 
@@ -75,7 +75,7 @@ def read_request(options: Options, params: Params, multiple: int) -> Request:
     start = recipe.from_params(params) if options.again is None else recipe.from_image(options.again, params, library)
     start = _with_options(start, options, params.base.resolution, multiple)
     notes = list(start.notes)
-    sources = _sources(options, start)
+    sources = _sources(options, start, notes)
     jobs = []
     for (prompt, loras), source, seed in product(
         _prompts(options, start, params, library, notes), sources, start.seeds
@@ -182,11 +182,11 @@ def _loras(options: Options, start: Recipe, library: LoraLibrary, tagged: list[L
     return (LoraChoice(project_lora()),) if start.loras is None else start.loras
 
 
-def _sources(options: Options, start: Recipe) -> list[Path | None]:
-    """The images to turn into others, all of which can be read; [None] for text to image.
+def _sources(options: Options, start: Recipe, notes: list[str]) -> list[Path | None]:
+    """The images to turn into others; [None] for text to image. Those that cannot be read are named in `notes`.
 
     Raises:
-        SamplingError: one is missing, or cannot be read.
+        SamplingError: none is there, or can be read.
     """
     path = options.source or start.source
     if path is None:
@@ -198,8 +198,8 @@ def _sources(options: Options, start: Recipe) -> list[Path | None]:
             if getattr(options, name) is not None:
                 raise SamplingError(f"--{name} is for image to image: add --source IMAGE, or leave it out")
         return [None]
-    files = list_sources(path)
-    check_sources(files, start.crop)
+    files, problems = readable_sources(list_sources(path), start.crop)
+    notes += problems
     return list(files)
 
 

@@ -1,7 +1,6 @@
 """Images to turn into others: which files there are, and how the pipeline sees them."""
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -31,17 +30,24 @@ def list_sources(path: Path) -> list[Path]:
     return files
 
 
-def check_sources(files: Iterable[Path], crop: str) -> None:
-    """Make sure that each can be read and cropped, before anything is generated.
+def readable_sources(files: list[Path], crop: str) -> tuple[list[Path], list[str]]:
+    """Those that can be read and cropped, found out before anything is generated, and a sentence for each other one.
 
     Raises:
-        SamplingError: one cannot; names it.
+        SamplingError: none can; names the first.
     """
+    readable, problems = [], []
     for file in files:
         try:
             _cropped(read_rgb(file), crop, file)
+            readable.append(file)
         except BadImageError as error:
-            raise SamplingError(f"--source {error}; repair it or take it out") from error
+            problems.append(f"--source {error}")
+        except SamplingError as error:
+            problems.append(str(error))
+    if not readable:
+        raise SamplingError(problems[0])
+    return readable, [f"{problem}: left out" for problem in problems]
 
 
 def read_source(file: Path, size: tuple[int, int], crop: str = CENTER) -> Image.Image:

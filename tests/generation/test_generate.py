@@ -203,6 +203,21 @@ def test_a_folder_of_sources_gives_an_image_for_each(run: Run, photo: Path) -> N
     assert (pixels(b) != pixels(white)).any()
 
 
+def test_damaged_images_of_a_folder_are_named_and_left_out(
+    run: Run, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = Path("people")
+    people.mkdir()
+    shutil.copyfile(photo, people / "good.jpg")
+    (people / "cut.jpg").write_bytes(photo.read_bytes()[:300])
+    Image.new("RGB", (20, 20)).save(people / "small.png")
+    (file,) = run(source=people, prompts=("x",), strength="0.5", steps="4", crop="0,0,60")
+    assert file.name == "00001-101.png"
+    notes = capsys.readouterr().out
+    assert "note: --source people/cut.jpg cannot be read as an image: damaged" in notes
+    assert "note: --crop 0,0,60: people/small.png has 20x20 pixels" in notes
+
+
 def test_a_photo_that_lies_on_its_side_is_put_upright(run: Run, photo: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

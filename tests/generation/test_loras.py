@@ -44,6 +44,13 @@ def test_a_file_whose_name_holds_a_colon_is_a_file(project: Path, lora_file: Pat
         LoraLibrary([]).choose("b:0.5")
 
 
+def test_a_name_that_a_tag_cannot_hold_is_written_otherwise(project: Path, lora_file: Path) -> None:
+    shutil.copyfile(lora_file, "data/train/a,b<1>:2.safetensors")
+    lora = LoraFile(Path("data/train/a,b<1>:2.safetensors"))
+    assert lora.name == "a_b_1__2"
+    assert LoraLibrary([Path("data/train")]).by_name("a_b_1__2").file == lora.file
+
+
 def test_a_tag_says_both_weights_where_they_differ(lora_file: Path) -> None:
     lora = LoraFile(lora_file)
     assert LoraChoice(lora, 0.8).tag == "<lora:pytorch_lora_weights:0.8>"
