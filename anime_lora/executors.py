@@ -78,13 +78,14 @@ def map_unordered(
     if few and on_death is None:
         yield from enumerate(map(function, first))
         return
+    if not first:
+        return
     places = enumerate(chain(first, stream))
-    local = dask_address is None or few
-    with (
-        _processes(worker_count(workers, item_memory))
-        if local
-        else _cluster(str(dask_address), function.__module__) as pool
-    ):
+    if dask_address is None or few:
+        start = _processes(worker_count(workers, item_memory))
+    else:
+        start = _cluster(dask_address, function.__module__)
+    with start as pool:
         done = 0
         for place, result in _run(pool, function, places):
             if not isinstance(result, Died):
