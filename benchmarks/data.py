@@ -26,6 +26,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from anime_lora.data.resize import LEVEL, STRATEGY
+
 STAGES = ("ingest", "validate", "resize", "organize")
 MORE = 100
 """Images that are added to see what a few new ones cost."""
@@ -60,7 +62,7 @@ def render_all(folder: Path, side: int, first: int, last: int) -> None:
 def project(folder: Path, side: int) -> None:
     """A folder whose settings read `source` and make squares of `side` pixels."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    values = {"sources": "[source]", "size": side, "min_sharpness": 0.0, "max_files": 10**7}
+    values = {"sources": "[source]", "size": side, "min_side": 1, "min_sharpness": 0.0, "max_files": 10**7}
     for name, value in values.items():
         text = re.sub(rf"(?m)^(  {name}:) [^#\n]*", rf"\1 {value}  ", text, count=1)
     (folder / "params.yaml").write_text(text, encoding="utf-8")
@@ -104,19 +106,19 @@ def show(what: str, costs: dict[str, Cost]) -> None:
     print(f"{what}: {', '.join(cells)}; {total}", flush=True)
 
 
-def bare_square(out: Path, size: int, file: Path) -> None:
-    """What one image costs at least: decode, Lanczos, encode, write."""
+def bare_square(out: Path, size: int, strategy: int, file: Path) -> None:
+    """What one image costs at least: decode, Lanczos, encode with one of zlib's strategies, write."""
     with Image.open(file) as image:
         square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
-    square.save(stream, "PNG", compress_level=4)
+    square.save(stream, "PNG", compress_level=LEVEL, compress_type=strategy)
     (out / f"{file.stem}.png").write_bytes(stream.getvalue())
 
 
-def bare_loop(files: list[Path], out: Path, size: int) -> None:
+def bare_loop(files: list[Path], out: Path, size: int, strategy: int) -> None:
     out.mkdir()
     with ProcessPoolExecutor() as pool:
-        list(pool.map(partial(bare_square, out, size), files, chunksize=4))
+        list(pool.map(partial(bare_square, out, size, strategy), files, chunksize=4))
 
 
 def datasets_map(files: list[Path], out: Path, size: int) -> None:
@@ -126,7 +128,7 @@ def datasets_map(files: list[Path], out: Path, size: int) -> None:
     table = Dataset.from_dict({"file": [str(file) for file in files]})
 
     def square(row: dict[str, str]) -> dict[str, str]:
-        bare_square(out, size, Path(row["file"]))
+        bare_square(out, size, STRATEGY, Path(row["file"]))
         return {"digest": sha256((out / f"{Path(row['file']).stem}.png").read_bytes()).hexdigest()}
 
     table.map(square, num_proc=os.cpu_count())
@@ -147,7 +149,8 @@ def speed(images: int, side: int, size: int, rounds: int) -> None:
         params = load_params(Path("params.yaml"))
         files = sorted(Path("source").rglob("*.jpg"))
         ways: dict[str, Callable[[], None]] = {
-            "bare loop": lambda: bare_loop(files, Path("bare"), size),
+            "bare loop": lambda: bare_loop(files, Path("bare"), size, STRATEGY),
+            "with zlib's default strategy": lambda: bare_loop(files, Path("default"), size, 0),
             "datasets' map": lambda: datasets_map(files, Path("mapped"), size),
             "ingest": lambda: ingest(params.ingest, params.compute),
             "validate": lambda: validate(params.validate_, params.compute),
@@ -156,7 +159,7 @@ def speed(images: int, side: int, size: int, rounds: int) -> None:
         }
         rates: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds):
-            for folder in (".cache", "data", "bare", "mapped"):
+            for folder in (".cache", "data", "bare", "default", "mapped"):
                 shutil.rmtree(folder, ignore_errors=True)
             for way, call in ways.items():
                 start = time.perf_counter()
