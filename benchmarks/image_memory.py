@@ -4,6 +4,8 @@ python -m benchmarks.image_memory --megapixels 49
 """
 
 import argparse
+import hashlib
+import io
 import subprocess
 import sys
 import tempfile
@@ -36,8 +38,8 @@ print(memory("VmHWM") - start)
 """
 
 
-def write(file: Path, kind: str, side: int) -> None:
-    """An image of smooth noise of a kind."""
+def write(folder: Path, kind: str, side: int) -> Path:
+    """An image of smooth noise of a kind, named by its hash as in ingest's store."""
     mode, name, given = KINDS[kind]
     options = dict(given)
     small = np.random.default_rng(0).integers(0, 256, (64, 64, 4), dtype=np.uint8)
@@ -53,7 +55,11 @@ def write(file: Path, kind: str, side: int) -> None:
         options["exif"] = exif
     if options.pop("profile", False):
         options["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    image.save(file, name, **options)
+    stream = io.BytesIO()
+    image.save(stream, name, **options)
+    file = folder / hashlib.sha256(stream.getvalue()).hexdigest()
+    file.write_bytes(stream.getvalue())
+    return file
 
 
 def peak(file: Path, step: str) -> float:
@@ -69,8 +75,7 @@ def main() -> None:
     print(f"{'':24} {'measure':>16} {'square':>16}   MB (MB per megapixel), file included")
     for kind in KINDS:
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "image"
-            write(file, kind, side)
+            file = write(Path(folder), kind, side)
             peaks = [peak(file, step) for step in ("measure", "square")]
             print(f"{kind:24} " + " ".join(f"{mb:8.0f} ({mb / side**2 * 1e6:5.1f})" for mb in peaks), flush=True)
 

@@ -2,13 +2,15 @@
 
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
 from anime_lora.errors import BadImageError
-from anime_lora.images import ANY_SIZE, UPRIGHT, decode, to_rgb
+from anime_lora.images import ANY_SIZE, BYTES_PER_PIXEL, UPRIGHT, decode, to_rgb
+from benchmarks import image_memory
 from tests.test_images import saved
 
 BLUE = (0, 0, 255)
@@ -232,3 +234,13 @@ def test_the_limit_of_pixels_is_honoured_upwards_too() -> None:
     assert decode(content, 200_000_000).size == (20_000, 10_000)
     assert decode(content, ANY_SIZE).size == (20_000, 10_000)
     assert Image.MAX_IMAGE_PIXELS is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["png rgba turned", "jpeg cmyk", "webp rgba", "png rgb with a profile"])
+def test_the_memory_of_an_image_stays_within_what_workers_are_counted_by(kind: str, tmp_path: Path) -> None:
+    """Of 9 megapixels: PNG and JPEG take about 10 bytes a pixel, WebP with alpha the most; libraries take some MB."""
+    file = image_memory.write(tmp_path, kind, 3000)
+    for step in ("measure", "square"):
+        megabytes = image_memory.peak(file, step)
+        assert megabytes < 30 + 9 * (BYTES_PER_PIXEL if "webp" in kind else 10)
