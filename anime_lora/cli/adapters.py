@@ -177,10 +177,12 @@ def verify(file: File, base: BaseOption = None) -> None:
 
     Exit code 0 where it is usable, 1 where a row fails. No image is generated; `check-adapter` does that.
     """
+    from anime_lora.diffusion.base_model import weights_hash
     from anime_lora.lora.base_fit import shapes_of_base
     from anime_lora.lora.verify import verify as run
 
-    checks = run(file, shapes_of_base(_base(base)))
+    path = _base(base)
+    checks = run(file, shapes_of_base(path), lambda: weights_hash(path))
     print_table([(check.what, f"{check.verdict:<6}{check.answer}") for check in checks])
     if any(check.verdict == "fails" for check in checks):
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 import typer
 
 from anime_lora.cli.page import STAGES_PANEL, examples, read_params
+from anime_lora.errors import ParamsError
 
 app = typer.Typer()
 
@@ -49,14 +50,23 @@ def validate() -> None:
     run(params.validate_, params.compute)
 
 
-@app.command(rich_help_panel=STAGES_PANEL, epilog=stage_examples("resize", "ls data/resize/images", "the squares"))
-def resize() -> None:
+@app.command(
+    rich_help_panel=STAGES_PANEL,
+    epilog=stage_examples("resize", "ls data/resize/images", "the squares"),
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def resize(context: typer.Context) -> None:
     """Make RGB squares of the validated images.
 
     `resize.size` pixels, cropped or padded. Writes data/resize/; an image that was resized before is taken from there.
     """
     from anime_lora.data.resize import resize as run
 
+    if context.args:
+        raise ParamsError(
+            f"resize makes squares of the images and takes no {context.args[0]}: a LoRA is made smaller by "
+            "`anime-lora resize-adapter FILE --rank 8 -o OUT`"
+        )
     params = read_params()
     run(params.resize, params.compute)
 

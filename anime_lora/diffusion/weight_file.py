@@ -88,6 +88,8 @@ def _header(path: Path) -> Header:
             )
         entries = json.loads(stream.read(length))
     metadata = entries.pop("__metadata__", None) or {}
+    if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
+        raise ValueError("its metadata are not texts")
     needed = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
     if needed > size:
         raise ValueError(f"its data is cut short ({size} of {needed} bytes are there)")

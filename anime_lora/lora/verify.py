@@ -1,7 +1,7 @@
 """Whether a LoRA file is whole and usable on a base: one row for each question."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,8 +25,17 @@ class Check:
     answer: str
 
 
-def verify(path: Path, base: BaseShapes) -> list[Check]:
-    """Check a LoRA file: whole, keys, ranks, alphas, finite, hash, base; the first that fails ends the list."""
+TRAINED_ON = "anime_lora.base_sha256"
+
+
+def verify(path: Path, base: BaseShapes, base_hash: Callable[[], str] | None = None) -> list[Check]:
+    """Check a LoRA file: whole, keys, ranks, alphas, finite, hash, base; the first that fails ends the list.
+
+    Args:
+        path: the file.
+        base: what the LoRA is to be used on.
+        base_hash: gives the hash of the base's weights; asked only where the file says what it was trained on.
+    """
     try:
         file = inspect(path)
     except AdapterError as error:
@@ -42,7 +51,13 @@ def verify(path: Path, base: BaseShapes) -> list[Check]:
         fit(lora.modules, base, str(path))
     except AdapterError as error:
         return [*checks, Check("base", "fails", str(error))]
-    return [*checks, Check("base", "ok", f"all {len(lora.modules)} modules fit {base.name} ({base.architecture})")]
+    checks.append(Check("base", "ok", f"all {len(lora.modules)} modules fit {base.name} ({base.architecture})"))
+    stated = lora.metadata.get(TRAINED_ON)
+    if stated is not None and base_hash is not None:
+        same = stated == base_hash()
+        answer = "these weights" if same else f"other weights of this shape ({stated[:12]}): look at the images"
+        checks.append(Check("trained on", "ok" if same else "note", answer))
+    return checks
 
 
 def _hash(file: LoraFile) -> Check:

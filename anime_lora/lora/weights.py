@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -26,6 +27,7 @@ from anime_lora.lora.inspect import LoraFile, inspect
 
 EMBEDDING = re.compile(r"^bundle_emb\.|^emb_params$|\.emb_params$|string_to_param")
 """Tensors of an embedding (textual inversion) that some trainers put beside the LoRA."""
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 PEFT_CONFIG = "lora_adapter_metadata"
 """Metadata key under which diffusers keeps PEFT's config; PEFT itself has a file beside the weights."""
 PEFT_FILE = "adapter_config.json"
@@ -50,7 +52,7 @@ def read_weights(path: Path) -> LoraWeights:
     """
     file, header = inspect(path), read_header(path)
     _check_usable(file, header)
-    tensors: dict[str, Tensor] = load_file(path)
+    tensors = {name: _plain(value) for name, value in load_file(path).items()}
     modules = adapted_modules(tensors)[0]
     alphas = _Alphas(header, path)
     weights: dict[str, ModuleWeights] = {}
@@ -64,6 +66,11 @@ def read_weights(path: Path) -> LoraWeights:
     except AdapterError as error:
         raise AdapterError(f"{path}: {error}") from error
     return LoraWeights(dict(sorted(weights.items())), header.metadata, (*_ignored(file), *alphas.notes()))
+
+
+def _plain(value: Tensor) -> Tensor:
+    """In a dtype that models compute in: fp64, fp8 and integers become fp32."""
+    return value if value.dtype in DTYPES else value.float()
 
 
 def _check_usable(file: LoraFile, header: Header) -> None:
@@ -114,7 +121,11 @@ class _Alphas:
         """The alpha that is divided by the rank; None where the file states none."""
         stated = tensors.get(f"{module.path}.alpha")
         if stated is not None:
-            return float(stated.flatten()[0])
+            if stated.numel() != 1 or not stated.isfinite().all():
+                raise AdapterError(
+                    f"the alpha of {module.path} is {stated.flatten().tolist()[:3]} instead of one number"
+                )
+            return float(stated)
         rank_tensor = module.rank_tensor()
         if rank_tensor is None:
             return None
@@ -148,11 +159,19 @@ def peft_alpha(config: Mapping[str, Any], name: str, rank: int) -> float | None:
     alpha = config.get(f"{prefix}lora_alpha")
     patterns = config.get(f"{prefix}alpha_pattern")
     for key, value in patterns.items() if isinstance(patterns, dict) else ():
-        if re.match(rf"(.*\.)?({key})$", inner):
+        if _matches(key, inner):
             alpha = value
     if not isinstance(alpha, int | float):
         return None
     return float(alpha) * (rank**0.5 if config.get(f"{prefix}use_rslora") else 1.0)
+
+
+def _matches(pattern: str, path: str) -> bool:
+    """Whether a pattern of PEFT is for the module at `path`, as PEFT decides it: a regular expression for the end."""
+    try:
+        return re.match(rf"(.*\.)?({pattern})$", path) is not None
+    except re.error:
+        return False
 
 
 def _beside(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from anime_lora.cli import app
-from anime_lora.errors import AdapterError
+from anime_lora.errors import AdapterError, ParamsError
 from anime_lora.lora.weights import read_weights
 from tests.support import lora_files as files
 from tests.support.tiny import tiny_pipeline
@@ -49,3 +49,8 @@ def test_a_resize_needs_a_rank_or_an_energy(tmp_path: Path) -> None:
     path = files.write(tmp_path, "linear", PIPE)
     with pytest.raises(AdapterError, match=r"needs --rank, such as 8, or --energy"):
         run("resize-adapter", path, "-o", tmp_path / "b.safetensors")
+
+
+def test_who_types_the_stage_s_name_for_a_lora_is_told_the_command(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"`anime-lora resize-adapter FILE --rank 8 -o OUT`"):
+        run("resize", tmp_path / "a.safetensors", "--rank", "8", "-o", tmp_path / "b.safetensors")

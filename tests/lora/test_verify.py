@@ -52,3 +52,13 @@ def test_what_is_odd_is_noted_and_no_fault(tmp_path: Path) -> None:
     assert "alpha / rank 1000" in notes["alphas"]
     save_file(files.peft(PIPE, files.LINEAR), tmp_path / "y.safetensors")
     assert "does not say its alpha" in row(tmp_path / "y.safetensors", "note")[1]
+
+
+def test_the_base_it_was_trained_on_is_compared_where_the_file_says_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file(files.kohya_file(PIPE, files.LINEAR), path, {"anime_lora.base_sha256": "ab" * 32})
+    for base_hash, verdict in (("ab" * 32, "ok"), ("cd" * 32, "note")):
+        last = verify(path, BASE, lambda value=base_hash: value)[-1]
+        assert (last.what, last.verdict) == ("trained on", verdict)
+    save_file(files.kohya_file(PIPE, files.LINEAR), path)
+    assert verify(path, BASE, lambda: pytest.fail("nothing to compare"))[-1].what == "base"

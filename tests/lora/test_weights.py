@@ -1,6 +1,8 @@
 """A LoRA file of any format is read with its scale, or refused in one sentence that says what it is."""
 
 import json
+import random
+import struct
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,7 @@ def test_kohya_s_metadata_hint_at_the_weight_to_use(tmp_path: Path) -> None:
     (files.peft_metadata(16.0, 4, use_rslora=True), 8.0),
     (files.peft_metadata(16.0, 4, alpha_pattern={"attn1.to_q": 2.0}), 0.5),
     ({"lora_adapter_metadata": json.dumps({"r": 4, "lora_alpha": 8})}, 2.0),
+    (files.peft_metadata(16.0, 4, alpha_pattern={"(": 2.0}), 4.0),
 ])  # fmt: skip
 def test_peft_s_config_gives_the_scale(tmp_path: Path, metadata: dict[str, str], scale: float) -> None:
     assert scale_and_notes(save_peft(tmp_path, metadata)) == (scale, ())
@@ -127,6 +130,9 @@ FOREIGN = {
     "a (IA)3": ({"lora_unet_mid_block.on_input": ones(1), "lora_unet_mid_block.weight": ones(1, 4)}, r"\(IA\)³"),
     "biases": ({**lora(WIDE), f"{WIDE}.diff_b": ones(8)}, "also changes 1 biases or norms"),
     "NaN": ({**lora(WIDE), f"{WIDE}.lora_up.weight": ones(8, 4) * float("nan")}, "holds NaN or infinity in 1 of 1"),
+    "an alpha of infinity": ({**lora(WIDE), f"{WIDE}.alpha": torch.tensor(float("inf"))}, "alpha of .* is .inf."),
+    "an alpha of two numbers": ({**lora(WIDE), f"{WIDE}.alpha": ones(2)}, r"is \[1.0, 1.0\] instead"),
+    "rank 0": ({f"{WIDE}.lora_down.weight": ones(0, 8), f"{WIDE}.lora_up.weight": ones(8, 0)}, "do not fit each other"),
     "half a pair": ({f"{WIDE}.lora_down.weight": ones(4, 8)}, "has no lora_up.weight"),
     "nothing": ({}, "is a file without tensors"),
 }  # fmt: skip
@@ -149,3 +155,39 @@ def test_factors_keep_the_file_s_dtype(tmp_path: Path) -> None:
     assert torch.equal(
         weights.down, load_file(tmp_path / "x.safetensors")[next(n for n in tensors if "down" in n[-12:])]
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float8_e4m3fn])
+def test_dtypes_that_models_do_not_compute_in_become_fp32(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensors = {name: value.to(dtype) for name, value in files.kohya_file(PIPE, files.LINEAR).items()}
+    save_file(tensors, tmp_path / "x.safetensors")
+    weights = read_weights(tmp_path / "x.safetensors").modules[files.LINEAR]
+    assert {weights.down.dtype, weights.up.dtype} == {torch.float32}
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """A copy with a few bytes changed, in the header or anywhere, cut short, or with something behind it."""
+    kind, copy = rng.randrange(4), bytearray(content)
+    (length,) = struct.unpack("<Q", content[:8])
+    if kind == 0:
+        return bytes(copy[: rng.randrange(len(copy))])
+    if kind == 1:
+        return bytes(copy) + rng.randbytes(rng.randrange(1, 9))
+    for _ in range(rng.randrange(1, 5)):
+        place = rng.randrange(8, 8 + length) if kind == 2 else rng.randrange(len(copy))
+        copy[place] = rng.choice(b'{}[]",:0123456789.abN_') if kind == 2 else rng.randrange(256)
+    return bytes(copy)
+
+
+def test_400_mutated_files_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    rng, path = random.Random(0), tmp_path / "x.safetensors"
+    contents = [files.write(tmp_path, kind, PIPE).read_bytes() for kind in files.KINDS]
+    refused = 0
+    for _ in range(400):
+        path.write_bytes(mutated(rng.choice(contents), rng))
+        try:
+            read_weights(path)
+        except AdapterError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 200

@@ -32,7 +32,7 @@ def to_low_rank(module: AdaptedModule, tensors: Mapping[str, Tensor], alpha: flo
     parts = {ending.removesuffix(".weight"): tensors[module.path + ending] for ending in module.endings}
     try:
         down, up, rank = _factors(parts)
-        if up.shape[1] != down.shape[0]:
+        if up.shape[1] != down.shape[0] or 0 in {*up.shape, *down.shape}:
             raise IndexError
     except (RuntimeError, KeyError, IndexError, ValueError) as error:
         shapes = ", ".join(f"{ending.strip('._')} {tuple(value.shape)}" for ending, value in parts.items())
