@@ -26,7 +26,8 @@ Strength = Annotated[str | None, typer.Option(
     help="How much of the source is made anew, up to 1. Default 0.65.", rich_help_panel=WHAT, show_default=False,
 )]  # fmt: skip
 Crop = Annotated[str | None, typer.Option(
-    help="Which part of the source: center, top, or LEFT,TOP,SIDE of a square around the face.", rich_help_panel=WHAT,
+    help="Which part of the source: face (with the extra `faces`), top, center, or LEFT,TOP,SIDE of a square.",
+    rich_help_panel=WHAT,
 )]  # fmt: skip
 Again = Annotated[Path | None, typer.Option(
     "--from", help="An image of ours, A1111, Forge or ComfyUI that is made again; other options change it.",
@@ -80,7 +81,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The folder; nothing in i
 @app.command(
     rich_help_panel=USE_PANEL,
     epilog=examples(
-        ("anime-lora generate --source photo.jpg", "turns a person into anime with this project's LoRA"),
+        ("anime-lora generate --source photo.jpg --crop face", "turns a person into anime with this project's LoRA"),
         (
             'anime-lora generate "myAnimeStyleToken anime_face girl, (red hair:1.2)" --seed 1-4',
             "four images of a text",

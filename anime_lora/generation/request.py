@@ -12,7 +12,7 @@ from anime_lora.generation.job import Control, Job
 from anime_lora.generation.loras import FOLDERS, LoraChoice, LoraLibrary, project_lora
 from anime_lora.generation.prompts import lora_tags, without_editing
 from anime_lora.generation.recipe import Recipe
-from anime_lora.generation.sources import list_sources, read_crop, readable_sources
+from anime_lora.generation.sources import Source, list_sources, read_crop, readable_sources
 from anime_lora.images import escape_prompt, read_rgb
 
 
@@ -94,7 +94,7 @@ def read_request(options: Options, params: Params, multiple: int) -> Request:
             loras=loras,
         )
         if source:
-            plain = replace(plain, source=source, strength=start.strength, crop=start.crop)
+            plain = replace(plain, source=source.file, strength=start.strength, crop=source.crop)
         jobs.append(replace(plain, control=_control(options, params, plain)))
     parsed = [axes.parse(text, params, library) for text in options.xyz]
     grids = [grid for job in jobs for grid in axes.grids(job, parsed)] if parsed else []
@@ -182,7 +182,7 @@ def _loras(options: Options, start: Recipe, library: LoraLibrary, tagged: list[L
     return (LoraChoice(project_lora()),) if start.loras is None else start.loras
 
 
-def _sources(options: Options, start: Recipe, notes: list[str]) -> list[Path | None]:
+def _sources(options: Options, start: Recipe, notes: list[str]) -> list[Source | None]:
     """The images to turn into others; [None] for text to image. Those that cannot be read are named in `notes`.
 
     Raises:

@@ -24,7 +24,7 @@ MISTAKES = [
     ("--strength 0.5", "add --source IMAGE"),
     ("--source photo.jpg --steps 3 --strength 0.3", "leaves no denoising step: use --steps 4 or more"),
     ("--source photo.jpg --crop 60,0,60", "photo.jpg has 90x60 pixels, and the square ends at 120,60: make it smaller"),
-    ("--source photo.jpg --crop face", "write center, top, or LEFT,TOP,SIDE of a square in pixels"),
+    ("--source photo.jpg --crop eyes", "write face, top, center, or LEFT,TOP,SIDE of a square in pixels"),
     ("--crop top", "--crop is for image to image: add --source IMAGE"),
     ("--steps 0", "give a whole number from 1 to 200"),
     ("--steps ten", "--steps ten: give a whole number"),

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anime_lora.generation.sources import list_sources, read_source
+from anime_lora.errors import SamplingError
+from anime_lora.generation.sources import Source, list_sources, read_source, readable_sources
+from anime_lora.images import read_rgb
+from tests.support.tiny import ROOT
 
 
 @pytest.fixture
@@ -32,3 +35,26 @@ def test_the_images_of_a_folder_are_its_sources(tall: Path) -> None:
         (tall.parent / name).touch()
     (tall.parent / "folder.png").mkdir()
     assert [file.name for file in list_sources(tall.parent)] == ["a.avif", "b.JPG", "tall.png"]
+
+
+def test_the_square_around_a_face_has_it_where_the_samples_have_it(tmp_path: Path) -> None:
+    """A person of the samples somewhere in a wide image."""
+    wide = Image.new("RGB", (900, 500), "gray")
+    wide.paste(read_rgb(ROOT / "data/samples/people/01.png").resize((200, 200)), (600, 100))
+    wide.save(tmp_path / "wide.png")
+    ((source,), notes) = readable_sources([tmp_path / "wide.png"], "face")
+    left, top, side = map(int, source.crop.split(","))
+    assert notes == []
+    assert (left, top, side) == pytest.approx((600, 100, 200), abs=40)
+
+
+def test_without_a_face_the_upper_part_is_taken_and_said(tall: Path) -> None:
+    sources, (note,) = readable_sources([tall], "face")
+    assert sources == [Source(tall, "top")]
+    assert note == f"--crop face: no face was found in {tall}: its upper part is taken"
+
+
+def test_without_a_detector_the_extra_is_named(tall: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anime_lora.data.faces.PACKAGE", "no-such-package")
+    with pytest.raises(SamplingError, match=r"pip install 'anime-lora\[faces\]'"):
+        readable_sources([tall], "face")

@@ -17,7 +17,7 @@ MAY = {
     "lora": HALL | {"diffusion"},
     "training": HALL | {"diffusion", "lora"},
     "sampling": HALL | {"diffusion", "lora"},
-    "generation": HALL | {"diffusion", "lora", "sampling"},
+    "generation": HALL | {"data", "diffusion", "lora", "sampling"},
     "evaluation": HALL | {"data", "diffusion", "sampling"},
     "cli": HALL | {"data", "diffusion", "lora", "training", "sampling", "generation", "evaluation"},
 }
