@@ -6,9 +6,10 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,8 @@ CHUNK = 1 << 20
 """Bytes that are hashed at once."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system answers when there is no room: on the disk, in the user's share of it, in one file."""
+DEBRIS_AGE = 3600.0
+"""Seconds after which a file that is half written is nobody's."""
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini"}
 """Files that desktops leave in every folder they show."""
 
@@ -271,6 +274,18 @@ def _files(path: Path) -> Iterator[tuple[str, ...]]:
         if not above:
             folders[:] = [name for name in folders if name not in folder_swap.INSIDE]
         yield from ((*above, name) for name in (*names, *links))
+
+
+def remove_debris(folder: Path) -> None:
+    """Delete what kills left of files that were being written; a file of the last hour may be another process'."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if not (name.startswith(".") and name.endswith(".tmp")):
+                continue
+            file = Path(place) / name
+            with suppress(FileNotFoundError):  # it is whole by now
+                if file.stat().st_mtime < time.time() - DEBRIS_AGE:
+                    file.unlink()
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -4,11 +4,13 @@ python -m benchmarks.images --images 400 --side 1024
 """
 
 import argparse
+import io
 import os
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,15 @@ from anime_lora.executors import map_unordered
 
 
 def images(folder: Path, count: int, side: int) -> list[Path]:
-    """Smooth random RGB images, as JPEG."""
+    """Smooth random RGB images, as JPEG, named by their hash as in ingest's store."""
     rng = np.random.default_rng(0)
-    files = [folder / f"{i:05d}.jpg" for i in range(count)]
-    for file in files:
+    files = []
+    for _ in range(count):
         small = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
-        small.resize((side, side), Image.Resampling.BICUBIC).save(file, quality=90)
+        stream = io.BytesIO()
+        small.resize((side, side), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=90)
+        files.append(folder / f"{sha256(stream.getvalue()).hexdigest()}.jpg")
+        files[-1].write_bytes(stream.getvalue())
     return files
 
 

@@ -18,7 +18,16 @@ from anime_lora.data.sources.redaction import redact
 from anime_lora.data.sources.source_file import SourceFile, printable
 from anime_lora.errors import BadImageError, SourceError
 from anime_lora.executors import map_unordered
-from anime_lora.files import fresh_folder, intact_stamp, link_all, stamp, write_bytes, write_json, write_jsonl
+from anime_lora.files import (
+    fresh_folder,
+    intact_stamp,
+    link_all,
+    remove_debris,
+    stamp,
+    write_bytes,
+    write_json,
+    write_jsonl,
+)
 from anime_lora.image_formats import FORMATS
 from anime_lora.images import BYTES_PER_PIXEL, decode, image_errors
 from anime_lora.progress import track
@@ -66,6 +75,7 @@ def ingest(section: Ingest, compute: Compute, out: Path = paths.INGEST, cache: P
     accounts = account(listed, section.caption_lines)
     images = accounts.images
     memo: Memo[Opened] = Memo(cache / "memo.jsonl", StoredImage | Unusable)  # type: ignore[arg-type]
+    remove_debris(cache / "store")
     order = in_reading_order(images)
     opened = open_all([images[number] for number in order], section, compute, memo, cache / "store")
     by_number = dict(zip(order, opened, strict=True))

@@ -23,7 +23,7 @@ from anime_lora.data.manifest import (
 from anime_lora.data.memo import Memo
 from anime_lora.errors import BadImageError, DatasetError
 from anime_lora.executors import map_unordered
-from anime_lora.files import fresh_folder, intact_stamp, link_all, stamp, write_bytes, write_jsonl
+from anime_lora.files import fresh_folder, intact_stamp, link_all, remove_debris, stamp, write_bytes, write_jsonl
 from anime_lora.images import ANY_SIZE, BYTES_PER_PIXEL, crop_square, decode, image_errors, png_bytes, to_rgb
 from anime_lora.progress import track
 
@@ -80,6 +80,7 @@ def resize(
     images = read_manifest(source, ValidImage)
     folder = cache / settings_key(section)
     memo: Memo[Square | Unusable] = Memo(folder / "memo.jsonl", Square | Unusable)  # type: ignore[arg-type]
+    remove_debris(folder)
     targets = {image.id: folder / f"{image.id}.png" for image in images}
     results = {key: known for key, file in targets.items() if (known := _remembered(memo, key, file)) is not None}
     new = [image for image in images if image.id not in results]

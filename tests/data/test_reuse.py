@@ -178,3 +178,19 @@ def test_a_small_disk_is_one_error_and_a_larger_one_takes_all(project: Project, 
         assert tree(DATA) == before
     finally:
         subprocess.run(["umount", place], check=True)
+
+
+def test_what_a_kill_left_of_a_file_is_deleted_after_an_hour(project: Project) -> None:
+    project.add(2)
+    project.all()
+    stored, square = (next(Path(".cache", stage).rglob("[0-9a-f]*.png")) for stage in ("ingest", "resize"))
+    debris = [file.with_name(f".{file.name}.0f.tmp") for file in (stored, square)]
+    for file in debris:
+        file.write_bytes(b"half")
+    project.all()
+    assert all(file.exists() for file in debris), "it may be another process'"
+    for file in debris:
+        os.utime(file, (1, 1))
+    project.all()
+    assert not any(file.exists() for file in debris)
+    assert stored.exists()
