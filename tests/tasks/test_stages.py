@@ -9,8 +9,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from anime_lora.config import paths
+from anime_lora.data.manifest import ClusterMember, QuarantinedFile
+from anime_lora.data.quality.contact_sheet import contact_sheet
 from anime_lora.evaluation.claims import Claim
-from tasks import stages
+from anime_lora.files import write_jsonl
+from tasks import artifacts, stages
 from tasks.stages import ClaimRow, claims_page
 
 CLAIM = Claim(
@@ -39,3 +42,26 @@ def test_the_table_of_metrics_has_a_row_for_each_number(tmp_path: Path, monkeypa
     (paths.EVALUATE / "claims.json").write_text("[]")
     stages.show_metrics_and_claims()
     assert shown == {"metrics": [{"metric": "claims_shown", "value": 8}, {"metric": "style", "value": 0.9}]}
+
+
+def test_what_was_set_aside_is_shown_as_a_table_and_an_image_beside_the_clusters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tables: dict[str, Any] = {}
+    images: list[dict[str, str]] = []
+    monkeypatch.setattr(stages, "show_table", lambda rows, key, _: tables.update({key: rows}))
+    monkeypatch.setattr(artifacts, "create_image_artifact", lambda **values: images.append(values))
+    monkeypatch.setattr(stages, "committed_manifest", lambda target: None)
+    paths.VALIDATE.mkdir(parents=True)
+    rejects = [QuarantinedFile(None, "in", "words.png", "ingest", None, None, "no image")]
+    write_jsonl(paths.VALIDATE / QuarantinedFile.FILE, rejects)
+    write_jsonl(paths.VALIDATE / ClusterMember.FILE, [ClusterMember("a", "a", "in", "a.png", True)])
+    stages.show_rejects_and_changes()
+    assert images == []
+    (paths.VALIDATE / paths.SET_ASIDE).write_bytes(contact_sheet(rejects, {}))
+    stages.show_rejects_and_changes()
+    assert [row["reason"] for row in tables["rejects"]] == ["no image"]
+    assert [row["path"] for row in tables["clusters"]] == ["a.png"]
+    assert [image["key"] for image in images] == ["set-aside"]
+    assert images[0]["image_url"].startswith("data:image/webp;base64,")
