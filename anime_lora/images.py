@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
-from scipy.fft import dctn
 
 from anime_lora.errors import BadImageError
 from anime_lora.image_colours import is_plain, rgb_converter
@@ -209,6 +208,8 @@ def perceptual_hash(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
     The median is that of the 63 without the mean, which every other image of the same brightness shares.
     """
+    from scipy.fft import dctn  # takes as long as all else that ingest and resize import, and they need no hash
+
     low = dctn(values, norm="ortho")[:8, :8].ravel()
     return np.asarray(low > np.median(low[1:]))
 

@@ -7,9 +7,7 @@ from pathlib import Path
 from anime_lora.config.data import Ingest
 from anime_lora.data.sources.archives import ARCHIVES, Limits, list_archive
 from anime_lora.data.sources.folder import describe_file, list_folder
-from anime_lora.data.sources.http import list_http
 from anime_lora.data.sources.redaction import redact
-from anime_lora.data.sources.remote import list_remote
 from anime_lora.data.sources.source_file import SourceFile, printable
 from anime_lora.errors import SourceError
 from anime_lora.image_formats import SUFFIXES
@@ -50,8 +48,12 @@ def in_reading_order(files: list[SourceFile]) -> list[int]:
 
 def _open(source: str, limits: Limits) -> Iterator[SourceFile]:
     if source.lower().startswith(("http://", "https://")):
+        from anime_lora.data.sources.http import list_http  # a folder needs none of what it imports
+
         return list_http(source, limits)
     if "://" in source:
+        from anime_lora.data.sources.remote import list_remote
+
         return list_remote(source, limits)
     path = Path(source)
     if path.is_dir():
