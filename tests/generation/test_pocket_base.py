@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline, UNet2DConditionModel
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
 from PIL import Image
 
 from anime_lora.config.load import load_params
@@ -14,18 +16,34 @@ from anime_lora.generation.request import Options
 from tests.support.tiny import ROOT
 
 PROMPT = "myAnimeStyleToken anime_face girl, red hair"
+BASE = ROOT / "data/base/pocket"
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A rank-2 LoRA with random weights for the base, as training saves it."""
+    unet = UNet2DConditionModel.from_pretrained(BASE, subfolder="unet")
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        config = LoraConfig(r=2, lora_alpha=1, target_modules=["to_q", "to_v"], init_lora_weights=False)
+        unet.add_adapter(config)
+    folder = tmp_path_factory.mktemp("lora")
+    StableDiffusionPipeline.save_lora_weights(
+        folder, unet_lora_layers=get_peft_model_state_dict(unet), unet_lora_adapter_metadata=config.to_dict()
+    )
+    return folder / "pytorch_lora_weights.safetensors"
 
 
 @pytest.mark.parametrize("with_source", [False, True])
 def test_plain_diffusers_gives_the_same_pixels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_source: bool
+    lora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_source: bool
 ) -> None:
     """Without a dtype; channels_last is the one setting that changes last digits."""
     monkeypatch.chdir(ROOT)
     params = load_params(Path("params.yaml"))
-    lora, source = Path(params.validate_sample.second_adapter or ""), Path("data/samples/people/01.png")
+    source = Path("data/samples/people/01.png")
     pipeline = StableDiffusionImg2ImgPipeline if with_source else StableDiffusionPipeline
-    pipe = pipeline.from_pretrained(params.base.model)
+    pipe = pipeline.from_pretrained(BASE)
     pipe.set_progress_bar_config(disable=True)
     pipe.unet.to(memory_format=torch.channels_last)
     pipe.vae.to(memory_format=torch.channels_last)
