@@ -23,7 +23,7 @@ app = typer.Typer()
     ),
 )
 def new(
-    folder: Annotated[Path, typer.Argument(help="Your images: a folder or an archive.")],
+    folder: Annotated[str, typer.Argument(help="Your images: a folder, an archive or a URL of either.")],
     trigger: Annotated[str, typer.Option(help="A word of your own that calls the style, such as zxyStyle.")],
     preset: Annotated[
         str | None, typer.Option(help="pocket, sd15 or another preset to begin with.", autocompletion=preset_names)

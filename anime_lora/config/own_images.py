@@ -15,7 +15,7 @@ from anime_lora.config.section import NONE
 
 
 def with_own_images(
-    text: str, folder: Path, trigger: str, class_name: str | None = None, preset: str | None = None
+    text: str, folder: Path | str, trigger: str, class_name: str | None = None, preset: str | None = None
 ) -> tuple[str, list[Change]]:
     """The text of params.yaml for the images in `folder`, called by `trigger`, and what changed.
 
@@ -56,8 +56,11 @@ def _prompts(document: Document) -> Iterator[tuple[str, str]]:
             yield f"{section}.{name}", json.dumps(template, ensure_ascii=False)
 
 
-def source_name(folder: Path) -> str:
-    """How `ingest.sources` names a folder or an archive: relative where it lies in the project."""
+def source_name(folder: Path | str) -> str:
+    """How `ingest.sources` names a folder or an archive, relative where it lies in the project; a URL stays."""
+    if "://" in str(folder):
+        return str(folder)
+    folder = Path(folder).expanduser()
     absolute, here = folder.resolve(), Path.cwd().resolve()
     return absolute.relative_to(here).as_posix() if absolute.is_relative_to(here) else absolute.as_posix()
 

@@ -60,6 +60,11 @@ def test_names_that_yaml_reads_otherwise_are_quoted(project: Path, name: str) ->
     assert yaml_scalar("faces") == "faces"
 
 
+def test_a_url_stays_as_it_is() -> None:
+    text, _ = with_own_images(TEXT, "https://host/faces.zip", "zxyStyle")
+    assert own_params(text).ingest.sources == ("https://host/faces.zip",)
+
+
 def test_a_folder_outside_is_named_whole_and_one_that_is_emptied_is_refused(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
