@@ -40,7 +40,8 @@ class Train(Section):
     flip: bool
     prior_images: int = Field(ge=0)
     prior_weight: float = Field(ge=0)
-    prior_prompt: str = Field(min_length=1)
+    prior_share: float = Field(gt=0, le=1)
+    prior_prompt: str | None = Field(min_length=1)
 
     precision: Literal["fp32", "bf16", "fp16"]
     attention: Literal["sdpa", "xformers"]

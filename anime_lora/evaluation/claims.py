@@ -130,8 +130,8 @@ def _trigger(measured: Measurements) -> Claim:
         "trigger", "The trigger word makes the style consistent", "Interaction, in S", trigger.interaction,
         rule="lower bound above 0", holds=is_above(trigger.interaction, 0),
         yes="The trigger adds more style with the LoRA than without it: the word is bound to the style.",
-        no="The trigger adds no more style with the LoRA than without it: every training caption held it, so the LoRA "
-        "shows its style either way.",
+        no="The trigger does not surely add more style with the LoRA than without it: class images trained on beside "
+        "(train.prior_images) bind it.",
         gallery="trigger", missing=trigger.missing,
         details=[
             ("Trigger gain with the LoRA", text(trigger.gain_with_lora)),

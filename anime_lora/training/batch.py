@@ -104,12 +104,17 @@ class Example:
 
 
 def epoch_examples(
-    images: Sequence[TrainingImage], priors: Sequence[TrainingImage], seed: int, epoch: int
+    images: Sequence[TrainingImage], priors: Sequence[TrainingImage], seed: int, epoch: int, prior_share: float = 1.0
 ) -> list[Example]:
-    """An epoch: every training image once, in an order of its own; class images are dealt out in turn."""
+    """An epoch: every training image once, in an order of its own; class images are dealt out in turn to a share."""
     dealt = shuffled(priors, "prior", seed, epoch)
     places = epoch_order([image.id for image in images], seed, epoch)
-    return [Example(epoch, images[i], dealt[n % len(dealt)] if dealt else None) for n, i in enumerate(places)]
+    examples, given = [], 0
+    for number, place in enumerate(places, 1):
+        prior = dealt[given % len(dealt)] if dealt and int(number * prior_share) > given else None
+        given += prior is not None
+        examples.append(Example(epoch, images[place], prior))
+    return examples
 
 
 class Posterior(NamedTuple):

@@ -104,5 +104,5 @@ def _caption_warnings(settings: Train, concept: Concept, images: Sequence[Traini
         yield f"train.validation_prompt lacks the trigger {trigger}: the images after each epoch will not show it"
     if settings.shuffle_tags and settings.keep_tags == 0:
         yield "train.shuffle_tags with keep_tags 0 moves the trigger about: keep_tags 1 keeps it in front"
-    if settings.prior_images and trigger in settings.prior_prompt:
+    if settings.prior_images and trigger in (settings.prior_prompt or ""):
         yield f"train.prior_prompt holds the trigger {trigger}: class images would teach that it means nothing new"

@@ -21,7 +21,7 @@ from anime_lora.training import processes, record, sanity_checks
 from anime_lora.training.batch import TrainingImage, check_images, of_split, read_images
 from anime_lora.training.checkpoint import room_on_disk
 from anime_lora.training.latent_cache import LatentCache
-from anime_lora.training.prior_preservation import class_images, class_images_folder
+from anime_lora.training.prior_preservation import class_images, class_images_folder, class_prompts
 from anime_lora.training.record import RunInputs, TrainingRecord, run_inputs
 from anime_lora.training.selection import choose, scores
 from anime_lora.training.text_embeddings import truncated
@@ -110,12 +110,13 @@ def open_trainer(
     prepare_pipeline(pipe, settings, accelerator.device)
     sampler = Sampler(pipe, settings, accelerator, resolution, stop)
     prior_folder = class_images_folder(cache, inputs.base_weights_sha256, inputs.base_configs_sha256)
+    prompts = class_prompts(settings, inputs.concept, images)
     return Trainer(
         pipe,
         settings,
         accelerator,
         latents,
-        [*sorted(images, key=lambda image: image.id), *class_images(sampler, prior_folder, most_class_images)],
+        [*sorted(images, key=lambda image: image.id), *class_images(sampler, prior_folder, prompts, most_class_images)],
         folder=work_folder(cache, inputs),
         fingerprint=inputs.fingerprint,
         name=f"{inputs.concept.trigger}_{inputs.concept.class_name}",

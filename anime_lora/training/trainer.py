@@ -127,7 +127,9 @@ class Trainer:
 
     def epoch_groups(self, epoch: int) -> list[list[Example]]:
         """The accumulation groups of epoch `epoch`, in order."""
-        examples = epoch_examples(self.train_images, self.class_images, self.settings.seed, epoch)
+        examples = epoch_examples(
+            self.train_images, self.class_images, self.settings.seed, epoch, self.settings.prior_share
+        )
         return in_groups(examples, self.group_size)
 
     def fit(self) -> None:

@@ -19,7 +19,7 @@ from anime_lora.diffusion.base_model import load_pipeline
 from anime_lora.files import write_jsonl
 from anime_lora.training.batch import Batch, read_images
 from anime_lora.training.latent_cache import LatentCache
-from anime_lora.training.prior_preservation import class_images
+from anime_lora.training.prior_preservation import class_images, class_prompts
 from anime_lora.training.processes import Stop
 from anime_lora.training.stage import train
 from anime_lora.training.trainer import Trainer, prepare_pipeline
@@ -105,7 +105,16 @@ def write_dataset(folder: Path, count: int = 6, holdout: int = 2) -> Path:
 
 def train_settings(**changes: Any) -> Train:
     """The project's own `train` section, small enough for the tiny base."""
-    small = {"rank": 2, "alpha": 4.0, "epochs": 2, "batch_size": 2, "validation_images": 1, "validation_steps": 2}
+    small = {
+        "prior_images": 0,
+        "prior_share": 1.0,
+        "rank": 2,
+        "alpha": 4.0,
+        "epochs": 2,
+        "batch_size": 2,
+        "validation_images": 1,
+        "validation_steps": 2,
+    }
     values = {**with_prompts(read_document(ROOT / "params.yaml"))["train"], **small, "heldout_images": 2, **changes}
     return Train.model_validate_json(json.dumps(values))
 
@@ -121,7 +130,9 @@ def make_trainer(base: Path, dataset: Path, folder: Path, **changes: Any) -> Tra
     pipe = load_pipeline(base, device.DTYPES[settings.precision])
     latents = LatentCache(folder / "latents", pipe.vae, SIDE)
     prepare_pipeline(pipe, settings, accelerator.device)
-    images = read_images(dataset) + class_images(Sampler(pipe, settings, accelerator, SIDE, stop), folder / "prior")
+    images = read_images(dataset)
+    prompts = class_prompts(settings, CONCEPT, images)
+    images += class_images(Sampler(pipe, settings, accelerator, SIDE, stop), folder / "prior", prompts)
     names = {"folder": folder / "work", "fingerprint": "mark", "name": "t_c"}
     return Trainer(pipe, settings, accelerator, latents, images, **names, stop=stop)
 
