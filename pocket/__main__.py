@@ -31,6 +31,12 @@ def train(  # noqa: PLR0917  options of a command
     from pocket.training.order import PocketTraining
     from pocket.training.recipe import read_recipe
 
+    scheduler = out / "pocket/scheduler/scheduler_config.json"
+    if go_on and model != "scorer" and scheduler.is_file() and "v_prediction" in scheduler.read_text(encoding="utf-8"):
+        raise typer.BadParameter(
+            f"{out / 'pocket'} is the second edition, which only `train-gpu` trains; name a first edition by --out",
+            param_hint="--go-on",
+        )
     training = PocketTraining(read_recipe(recipe), work, out, device, go_on=go_on)
     if model in {"scorer", "all"}:
         training.scorer()

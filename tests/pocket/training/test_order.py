@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from typer.testing import CliRunner
 
-from pocket.__main__ import RECIPE
+from pocket.__main__ import RECIPE, app
 from pocket.training.order import PocketTraining
 from pocket.training.recipe import read_recipe
 
@@ -44,3 +45,11 @@ def test_going_on_keeps_the_latents(tmp_path: Path) -> None:
     assert all(torch.equal(value, after[name]) for name, value in weights_of("vae").items())
     assert not all(torch.equal(value, once[name]) for name, value in unet.items())
     assert not all(torch.equal(value, once[name]) for name, value in weights_of("unet").items())
+
+
+def test_going_on_refuses_the_second_edition(tmp_path: Path) -> None:
+    """Its UNet predicts velocities: this training would teach it noise. Nothing is written."""
+    result = CliRunner().invoke(app, ["train", "base", "--go-on", "--work", str(tmp_path / "work")])
+    assert result.exit_code == 2
+    assert "train-gpu" in result.output
+    assert not (tmp_path / "work").exists()
