@@ -89,5 +89,10 @@ def _finish(folder: Path, place: Path, tokenizer: CLIPTokenizer) -> None:
 
 
 def _readable(folder: Path) -> None:
+    """Let everybody read the weights, and have no config say where on this machine they were loaded from."""
     for file in folder.rglob("*.safetensors"):
         file.chmod(0o644)
+    for file in folder.rglob("config.json"):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if config.pop("_name_or_path", None) is not None:
+            write_json(file, config)

@@ -38,6 +38,9 @@ def test_the_published_folders_are_what_diffusers_loads(trained: Path, tmp_path:
     """Plain pipelines load the published base and ControlNet and generate; the weights are those that were trained."""
     result = CliRunner().invoke(app, ["publish", str(trained), "--out", str(tmp_path / "base")])
     assert result.exit_code == 0, result.output
+    configs = list((tmp_path / "base").rglob("config.json"))
+    assert len(configs) == 4
+    assert not any(str(tmp_path.parent) in file.read_text() for file in configs), "no path of this machine"
     pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "base/pocket", dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     assert pipe.scheduler.config.prediction_type == "v_prediction"
