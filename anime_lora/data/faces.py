@@ -9,6 +9,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,14 +55,13 @@ def find_face(image: Image.Image) -> Face | None:
     """
     detect = import_module(PACKAGE).detectRGB
     faces = []
-    for side in SIDES:
-        scale = side / max(image.size)
-        width, height = (max(1, round(length * scale)) for length in image.size)
-        small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        with _one_thread():
-            boxes = detect(width, height, small.tobytes())
-        for left, top, across, down, confidence in boxes:
-            faces.append(Face(left / width, top / height, across / width, down / height, confidence))
+    with _one_thread():
+        for side in SIDES:
+            scale = side / max(image.size)
+            width, height = (max(1, round(length * scale)) for length in image.size)
+            small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+            for left, top, across, down, confidence in detect(width, height, small.tobytes()):
+                faces.append(Face(left / width, top / height, across / width, down / height, confidence))
     certain = [face for face in faces if face.confidence >= CERTAIN]
     return max(certain, key=lambda face: (face.confidence, face.width * face.height), default=None)
 
@@ -73,10 +73,7 @@ def _one_thread() -> Iterator[None]:
     A worker that was forked where OpenMP already had threads (PyTorch's is the same library) would wait for them for
     ever.
     """
-    maps = Path("/proc/self/maps")
-    lines = maps.read_text(encoding="utf-8").splitlines() if maps.is_file() else []
-    files = sorted({line.split(maxsplit=5)[5] for line in lines if "/libgomp" in line})
-    before = [(library, library.omp_get_max_threads()) for library in map(ctypes.CDLL, files)]
+    before = [(library, library.omp_get_max_threads()) for library in _openmp_libraries()]
     for library, _ in before:
         library.omp_set_num_threads(1)
     try:
@@ -84,3 +81,11 @@ def _one_thread() -> Iterator[None]:
     finally:
         for library, threads in before:
             library.omp_set_num_threads(threads)
+
+
+@cache
+def _openmp_libraries() -> list[ctypes.CDLL]:
+    """Every GNU OpenMP that the process has loaded; asked once the detector is there, whose own is among them."""
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text(encoding="utf-8").splitlines() if maps.is_file() else []
+    return [ctypes.CDLL(file) for file in sorted({line.split(maxsplit=5)[5] for line in lines if "/libgomp" in line})]
