@@ -60,10 +60,7 @@ def intact_stamp(path: Path, written: str, sha256: str) -> str | None:
     now = stamp(path)
     if now == written or now is None:
         return now
-    try:
-        return now if sha256_file(path) == sha256 else None
-    except OSError:
-        return None
+    return now if _holds(path, sha256) else None
 
 
 def check_unchanged(hashes: Mapping[Path, str], stage: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from anime_lora.config import paths
 from anime_lora.config.load import Params
-from anime_lora.files import sha256_file, write_json
+from anime_lora.files import sha256_file, stamp, write_json
 
 HASHES = paths.CACHE / "model-hashes.json"
 
@@ -26,8 +26,7 @@ class FileHashes:
 
     def of(self, file: Path) -> str:
         """The sha256 of a file."""
-        status = file.stat()
-        key = f"{file.resolve()} {status.st_size} {status.st_mtime_ns}"
+        key = f"{file.resolve()} {stamp(file)}"
         self.used[key] = self.known.get(key) or sha256_file(file)
         return self.used[key]
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from anime_lora.config.data import Ingest
 from anime_lora.config.section import Compute
 from anime_lora.data.accounts import Accounts, account
 from anime_lora.data.captions.matching import Captions
-from anime_lora.data.manifest import PASSING, IngestedFile, IngestSummary, Sidecar, Unusable, killed
+from anime_lora.data.manifest import IngestedFile, IngestSummary, Sidecar, Unusable, is_passing, killed
 from anime_lora.data.memo import Memo
 from anime_lora.data.sources.listing import in_reading_order, list_all
 from anime_lora.data.sources.redaction import redact
@@ -20,7 +20,6 @@ from anime_lora.errors import BadImageError, SourceError
 from anime_lora.executors import map_unordered
 from anime_lora.files import (
     fresh_folder,
-    intact_stamp,
     link_all,
     remove_debris,
     stamp,
@@ -102,18 +101,15 @@ def print_summary(accounts: Accounts, summary: IngestSummary) -> None:
     for one in accounts.sidecars:
         if one.status == "unreadable":
             print(f"ingest: captions passed over: {one.path} in {one.source}: {one.reason}")
-    orphans = summary.sidecars.get("caption orphan", 0)
-    lines = {
-        "files ignored by their names (.DS_Store, __MACOSX, *.npz, masks, ...)": summary.sidecars.get(
-            "ignored ignored", 0
-        ),
-        "caption files that belong to no image": orphans,
-        "rows of tables that name no image": summary.orphan_rows,
-        "images without a caption, where others have one": len(summary.without_caption),
-    }
-    for what, count in lines.items():
+    ignored, orphans = (summary.sidecars.get(name, 0) for name in ("ignored ignored", "caption orphan"))
+    for count, what, file in (
+        (ignored, "files ignored by their names (.DS_Store, __MACOSX, *.npz, masks, ...)", Sidecar.FILE),
+        (orphans, "caption files that belong to no image", Sidecar.FILE),
+        (summary.orphan_rows, "rows of tables that name no image", Sidecar.FILE),
+        (len(summary.without_caption), "images without a caption, where others have one", IngestSummary.FILE),
+    ):
         if count:
-            print(f"ingest: {count} {what}: data/ingest/{'summary.json' if 'images' in what else Sidecar.FILE}")
+            print(f"ingest: {count} {what}: data/ingest/{file}")
 
 
 def _row(file: IngestedFile) -> dict[str, object]:
@@ -142,8 +138,7 @@ def open_all(
     fresh: dict[int, Opened] = {}
     for place, result in track(results, "ingest", "ingest", len(new), "file"):
         fresh[place] = result
-        passing = isinstance(result, Unusable) and result.code in PASSING
-        memo.put(None if passing else new_keys[place], result)
+        memo.put(None if is_passing(result) else new_keys[place], result)
     in_order = iter(fresh[place] for place in range(len(new)))
     return [remembered or next(in_order) for remembered in known]
 
@@ -163,11 +158,7 @@ def _remembered(key: str | None, memo: Memo[Opened], store: Path) -> Opened | No
     result = memo.get(key) if key else None
     if not key or not isinstance(result, StoredImage):
         return result
-    now = intact_stamp(store.parent / result.store, result.stamp, result.id)
-    if now is not None and now != result.stamp:
-        result = replace(result, stamp=now)
-        memo.replace(key, result)
-    return result if now else None
+    return memo.intact(key, result, store.parent / result.store, result.id)
 
 
 def memo_keys(images: list[SourceFile], section: Ingest) -> list[str | None]:

@@ -40,6 +40,11 @@ class Unusable:
     """In a sentence."""
 
 
+def is_passing(result: object) -> bool:
+    """Whether a result is a fault that another run may not meet, so that it must not be remembered."""
+    return isinstance(result, Unusable) and result.code in PASSING
+
+
 def killed(_: object) -> Unusable:
     """What becomes of a file on which two workers died."""
     reason = (

@@ -2,14 +2,28 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from pydantic import ValidationError, create_model
 
-from anime_lora.files import full_disk_named, jsonl_line, write_jsonl
+from anime_lora.files import full_disk_named, intact_stamp, jsonl_line, write_jsonl
 
 Value = TypeVar("Value")
+
+
+class Stamped(Protocol):
+    """A value about a file that was made: a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def stamp(self) -> str:
+        """`files.stamp` of that file."""
+
+
+AnyStamped = TypeVar("AnyStamped", bound=Stamped)
 
 
 class Memo(Generic[Value]):
@@ -76,6 +90,24 @@ class Memo(Generic[Value]):
         with full_disk_named(self.path.parent, len(line)), self.path.open("ab", buffering=0) as stream:
             if stream.write(line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def intact(self, key: str, known: AnyStamped, file: Path, sha256: str) -> AnyStamped | None:
+        """`known`, with the stamp that the file has now; None where the file has to be made again.
+
+        Args:
+            key: of `known`.
+            known: a value of this memo.
+            file: what it is about.
+            sha256: hex sha256 of what was written; asked only where the stamp is another.
+
+        Raises:
+            FullDiskError: the disk is full.
+        """
+        now = intact_stamp(file, known.stamp, sha256)
+        if now is not None and now != known.stamp:
+            known = replace(known, stamp=now)
+            self.replace(key, cast(Value, known))
+        return known if now else None
 
     def save(self) -> None:
         """Write the file anew where it holds many lines that no longer count."""

@@ -1,6 +1,6 @@
 """Resize: validated images become RGB squares; what was made before with the same settings is linked, not redone."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,19 +11,19 @@ from anime_lora.config.data import Resize
 from anime_lora.config.section import Compute
 from anime_lora.data.faces import Face, detector, find_face
 from anime_lora.data.manifest import (
-    PASSING,
     QuarantinedFile,
     SquareImage,
     Unusable,
     ValidImage,
     check_stored,
+    is_passing,
     killed,
     read_manifest,
 )
 from anime_lora.data.memo import Memo
 from anime_lora.errors import BadImageError, DatasetError
 from anime_lora.executors import map_unordered
-from anime_lora.files import fresh_folder, intact_stamp, link_all, remove_debris, stamp, write_bytes, write_jsonl
+from anime_lora.files import fresh_folder, link_all, remove_debris, stamp, write_bytes, write_jsonl
 from anime_lora.images import ANY_SIZE, BYTES_PER_PIXEL, crop_square, decode, image_errors, png_bytes, to_rgb
 from anime_lora.progress import track
 
@@ -90,7 +90,7 @@ def resize(
     for place, result in track(made, "resize", "resize", len(new), "image"):
         key = new[place].id
         results[key] = result
-        memo.put(None if isinstance(result, Unusable) and result.code in PASSING else key, result)
+        memo.put(None if is_passing(result) else key, result)
     squares, unusable = [], []
     for image in images:
         result = results[image.id]
@@ -132,11 +132,7 @@ def _remembered(memo: Memo[Square | Unusable], key: str, target: Path) -> Square
     known = memo.get(key)
     if not isinstance(known, Square):
         return known
-    now = intact_stamp(target, known.stamp, known.file_sha256)
-    if now is not None and now != known.stamp:
-        known = replace(known, stamp=now)
-        memo.replace(key, known)
-    return known if now else None
+    return memo.intact(key, known, target, known.file_sha256)
 
 
 def _job(section: Resize, source: Path, target: Path) -> Job:

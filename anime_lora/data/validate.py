@@ -11,12 +11,12 @@ from anime_lora.config import paths
 from anime_lora.config.data import Validate
 from anime_lora.config.section import Compute
 from anime_lora.data.manifest import (
-    PASSING,
     ClusterMember,
     IngestedFile,
     QuarantinedFile,
     Unusable,
     ValidImage,
+    is_passing,
     killed,
     read_manifest,
 )
@@ -106,7 +106,7 @@ def measure_all(
     for place, result in track(results, "validate", "validate", len(new), "image"):
         one = ids[place]
         measured[one] = result
-        if not (isinstance(result, Unusable) and result.code in PASSING):
+        if not is_passing(result):
             memo.put(one, result)
     candidates, unusable = [], []
     for one, file in sorted(taken.items()):

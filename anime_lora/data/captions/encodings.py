@@ -83,12 +83,8 @@ def decode_text(content: bytes, usual: str | None = None) -> Decoded:
     readings = [*_decoded(content, ENCODINGS), *_wide(content)]
     best = _best(readings, usual)
     if not best:
-        others = [one for one in _decoded(content, OTHERS) if rate(one.text, one.encoding) >= SURE]
-        best = (
-            _usual(content, usual)
-            or _best(others if _beyond_ascii(content) >= FEW else [], usual)
-            or _any_encoding(content)
-        )
+        others = _sure(content, OTHERS) if _beyond_ascii(content) >= FEW else []
+        best = _usual(content, usual) or _best(others, usual) or _any_encoding(content)
     elif best[0].encoding == "gb18030":
         best = _check_chinese(content, best[0], usual)
     elif best[0].encoding == "cp932" != usual and is_half_width(best[0].text):
@@ -118,11 +114,16 @@ def _decoded(content: bytes, encodings: Iterable[str]) -> list[Decoded]:
     return list(readings())
 
 
+def _sure(content: bytes, encodings: Iterable[str]) -> list[Decoded]:
+    """The readings among these that are taken for want of another one."""
+    return [one for one in _decoded(content, encodings) if rate(one.text, one.encoding) >= SURE]
+
+
 def _wide(content: bytes) -> list[Decoded]:
     """UTF-16 without any ASCII, which therefore has no zero bytes: Japanese or Chinese."""
     return [
-        one for one in _decoded(content, UTF_16)
-        if len(one.text) > 2 and rate(one.text, one.encoding) >= SURE and (has_kana(one.text) or is_chinese(one.text))
+        one for one in _sure(content, UTF_16)
+        if len(one.text) > 2 and (has_kana(one.text) or is_chinese(one.text))
     ]  # fmt: skip
 
 
@@ -151,7 +152,7 @@ def _unless_by_chance(content: bytes, utf_8: Decoded) -> Decoded:
         if odd or max(content[0::2].count(KANA_BYTE), content[1::2].count(KANA_BYTE)) > ENOUGH // 2:
             readings = [one for one in _wide(content) if odd or (has_kana(one.text) and len(one.text) >= ENOUGH)]
     elif is_chance(utf_8.text):
-        readings = [one for one in _decoded(content, ["gb18030"]) if rate(one.text, one.encoding) >= SURE]
+        readings = _sure(content, ["gb18030"])
     return readings[0] if len(readings) == 1 else utf_8
 
 
@@ -175,7 +176,7 @@ def _check_chinese(content: bytes, chinese: Decoded, usual: str | None) -> list[
         return _decoded(content, ["euc_jp"])
     if is_chinese(chinese.text) or usual == "gb18030":
         return [chinese]
-    others = [one for one in _decoded(content, OTHERS) if rate(one.text, one.encoding) >= SURE]
+    others = _sure(content, OTHERS)
     if not others:
         return [chinese]
     if named := [one for one in others if one.encoding == usual]:
