@@ -18,9 +18,10 @@ from anime_lora.generation.job import Control, Job
 from anime_lora.generation.loras import LoraFile
 from anime_lora.generation.sources import read_source
 from anime_lora.generation.text_encoding import PromptEncoder
+from anime_lora.lora.metadata import stated_prediction
 from anime_lora.sampling.controlnet import canny_edges
 from anime_lora.sampling.generate import noise_generator
-from anime_lora.sampling.pipelines import PREDICTIONS, Pipelines
+from anime_lora.sampling.pipelines import Pipelines
 
 OnStep = Callable[[int], object]
 
@@ -88,7 +89,7 @@ class Engine:
         """Weights of the LoRAs and the scheduler, for this job and all of its kind."""
         self._set_weights(job)
         scheduler = self._own_scheduler
-        prediction = next((_prediction(choice.lora) for choice in job.loras if _prediction(choice.lora)), None)
+        prediction = next(filter(None, (stated_prediction(choice.lora.metadata) for choice in job.loras)), None)
         if prediction and prediction != scheduler.config.prediction_type:
             scheduler = type(scheduler).from_config(scheduler.config, prediction_type=prediction)
         if job.scheduler:
@@ -173,11 +174,6 @@ def _kind(job: Job) -> tuple[object, ...]:
     control = job.control and (job.control.controlnet, job.control.scale)
     own = job.steps, job.guidance, job.width, job.height, job.scheduler, job.clip_skip, job.strength
     return loras, control, own, job.source is None
-
-
-def _prediction(lora: LoraFile) -> str | None:
-    """What the UNet was trained to predict with the LoRA, in diffusers' words; None where the file does not say."""
-    return PREDICTIONS.get(lora.metadata.get("modelspec.prediction_type", ""))
 
 
 def _edges(control: Control, job: Job, size: tuple[int, int]) -> Image.Image:

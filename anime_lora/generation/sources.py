@@ -10,6 +10,7 @@ from anime_lora.data.faces import detector, find_face
 from anime_lora.errors import BadImageError, SamplingError
 from anime_lora.image_formats import SUFFIXES
 from anime_lora.images import read_rgb
+from anime_lora.sampling.sources import list_images
 
 CENTER, TOP, FACE = "center", "top", "face"
 HEIGHTS = {CENTER: 0.5, TOP: 0.35}
@@ -38,7 +39,7 @@ def list_sources(path: Path) -> list[Path]:
         raise SamplingError(f"--source {path}: no such file or folder")
     if path.is_file():
         return [path]
-    files = sorted(one for one in path.glob("[!.]*") if one.suffix.lower() in SUFFIXES and one.is_file())
+    files = list_images(path)
     if not files:
         raise SamplingError(f"--source {path}: the folder holds no image ({', '.join(sorted(SUFFIXES))})")
     return files

@@ -17,11 +17,9 @@ from anime_lora.lora.adapter import ModuleWeights
 from anime_lora.lora.arithmetic import Approximation, Modules
 from anime_lora.lora.base_fit import PARTS, BaseShapes, fit, shapes_of_base
 from anime_lora.lora.formats.names import canonical
+from anime_lora.lora.metadata import stated_prediction
 from anime_lora.lora.weights import LoraWeights, read_weights
 from anime_lora.lora.write import DTYPES
-
-PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction"}
-"""What a LoRA file says the UNet predicts, in diffusers' words."""
 
 
 def fuse(parts: Sequence[tuple[Path, float]], base: Path, out: Path, dtype: str = "fp32") -> tuple[str, ...]:
@@ -89,7 +87,7 @@ def fused(weight: Tensor, module: ModuleWeights, factor: float) -> Tensor:
 
 def _set_prediction(folder: Path, loras: Sequence[LoraWeights]) -> None:
     """Let the scheduler say what the UNet now predicts, where a LoRA was trained to predict something else."""
-    stated = {PREDICTIONS.get(lora.metadata.get("modelspec.prediction_type", "")) for lora in loras} - {None}
+    stated = {stated_prediction(lora.metadata) for lora in loras} - {None}
     file = folder / "scheduler" / "scheduler_config.json"
     if len(stated) == 1 and file.is_file():
         config = json.loads(file.read_text(encoding="utf-8"))

@@ -132,7 +132,7 @@ def _alphas(path: Path, modules: list[AdaptedModule], header: Header) -> tuple[f
     if names:
         with safe_open(path, "pt") as file:
             return tuple(value for name in names for value in file.get_tensor(name).flatten().tolist())
-    config = _json_object(header.metadata.get("lora_adapter_metadata", ""))
+    config = json_object(header.metadata.get("lora_adapter_metadata", ""))
     return tuple(
         value for key, value in config.items() if key.endswith("lora_alpha") and isinstance(value, int | float)
     )
@@ -149,8 +149,8 @@ def _norms(path: Path, modules: list[AdaptedModule]) -> tuple[tuple[float, ...],
     return tuple(norms), finite
 
 
-def _json_object(value: str) -> dict[str, Any]:
-    """A metadata value that should hold a JSON object; empty when it does not."""
+def json_object(value: str) -> dict[str, Any]:
+    """A text that should hold a JSON object, such as a metadata value; empty when it does not."""
     try:
         content = json.loads(value)
     except ValueError:
@@ -224,7 +224,7 @@ def _metadata_rows(metadata: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 def _tags(value: str) -> str:
     counts: Counter[str] = Counter()
-    for folder in _json_object(value).values():
+    for folder in json_object(value).values():
         if isinstance(folder, dict):
             counts.update({tag: count for tag, count in folder.items() if isinstance(count, int)})
     more = f" and {len(counts) - LISTED_TAGS} more" if len(counts) > LISTED_TAGS else ""

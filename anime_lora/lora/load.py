@@ -6,13 +6,13 @@ from pathlib import Path
 
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from torch import Tensor
 
 from anime_lora.errors import AdapterError
 from anime_lora.lora.adapter import ModuleWeights
 from anime_lora.lora.base_fit import PARTS, fit, shapes_of_models
 from anime_lora.lora.formats import diffusers
 from anime_lora.lora.weights import LoraWeights, read_weights
+from anime_lora.lora.write import diffusers_tensors
 
 
 def load_onto(pipe: StableDiffusionPipeline, path: Path, adapter_name: str, base_name: str = "the base") -> LoraWeights:
@@ -33,7 +33,7 @@ def load_onto(pipe: StableDiffusionPipeline, path: Path, adapter_name: str, base
 def add_adapter(pipe: StableDiffusionPipeline, modules: Mapping[str, ModuleWeights], adapter_name: str) -> None:
     """Add factors as an adapter; `modules` has the models' own paths, as `fit` gives them."""
     config = {key: value for part in PARTS for key, value in diffusers.peft_config(modules, part).items()}
-    state = _peft_tensors(modules)
+    state = diffusers_tensors(modules)
     # as load_lora_weights does: the factors stay in the file's dtype
     how = {"low_cpu_mem_usage": True, "_pipeline": pipe}
     verbosity = diffusers_logging.get_verbosity()
@@ -49,13 +49,3 @@ def add_adapter(pipe: StableDiffusionPipeline, modules: Mapping[str, ModuleWeigh
         raise AdapterError(f"the LoRA cannot be loaded: {' '.join(str(error).split())[:240]}") from error
     finally:
         diffusers_logging.set_verbosity(verbosity)
-
-
-def _peft_tensors(modules: Mapping[str, ModuleWeights]) -> dict[str, Tensor]:
-    """Factors by PEFT's names, with the models' own paths."""
-    tensors = {}
-    for path, weights in modules.items():
-        tensors[f"{path}.lora_A.weight"], tensors[f"{path}.lora_B.weight"] = weights.down, weights.up
-        if weights.magnitude is not None:
-            tensors[f"{path}.lora_magnitude_vector"] = weights.magnitude
-    return tensors

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,16 @@ OPTIMIZERS = {
     "prodigy": "prodigyopt.prodigy.Prodigy",
     "adafactor": "transformers.optimization.Adafactor(scale_parameter=False,relative_step=False,warmup_init=False)",
 }
+
+
+PREDICTION = "modelspec.prediction_type"
+PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction"}
+"""What a LoRA file says the UNet predicts, in diffusers' words."""
+
+
+def stated_prediction(metadata: Mapping[str, str]) -> str | None:
+    """What a file says the UNet was trained to predict, in diffusers' words; None where it does not say."""
+    return PREDICTIONS.get(metadata.get(PREDICTION, ""))
 
 
 @dataclass(frozen=True)
@@ -172,7 +182,7 @@ def model_spec(facts: TrainingFacts, image: str) -> dict[str, str]:
         "modelspec.implementation": "https://github.com/huggingface/diffusers",
         "modelspec.title": name,
         "modelspec.resolution": f"{side}x{side}",
-        "modelspec.prediction_type": "epsilon" if facts.prediction_type == "epsilon" else "v",
+        PREDICTION: "epsilon" if facts.prediction_type == "epsilon" else "v",
         "modelspec.trigger_phrase": name,
         "modelspec.thumbnail": image,
     }

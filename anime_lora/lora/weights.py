@@ -4,7 +4,6 @@ Names become diffusers' module paths (`formats.names`), every format one pair of
 file that cannot be used is refused in one sentence that says what it is and what to do.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ from anime_lora.lora.architecture import READ_HERE, architecture
 from anime_lora.lora.formats.low_rank import to_low_rank
 from anime_lora.lora.formats.lycoris import AdaptedModule, adapted_modules
 from anime_lora.lora.formats.names import canonical
-from anime_lora.lora.inspect import LoraFile, inspect
+from anime_lora.lora.inspect import LoraFile, inspect, json_object
 
 EMBEDDING = re.compile(r"^bundle_emb\.|^emb_params$|\.emb_params$|string_to_param")
 """Tensors of an embedding (textual inversion) that some trainers put beside the LoRA."""
@@ -113,7 +112,7 @@ class _Alphas:
 
     def __init__(self, header: Header, path: Path) -> None:
         self.metadata = header.metadata
-        self.config = _json_object(header.metadata.get(PEFT_CONFIG, "")) or _beside(path)
+        self.config = json_object(header.metadata.get(PEFT_CONFIG, "")) or _beside(path)
         self.unknown: list[int] = []
         """Ranks of the modules whose alpha is stated nowhere."""
 
@@ -177,16 +176,7 @@ def _matches(pattern: str, path: str) -> bool:
 def _beside(path: Path) -> dict[str, Any]:
     """The config that PEFT saves beside its weights; empty where there is none."""
     file = path.parent / PEFT_FILE
-    return _json_object(file.read_text("utf-8", "replace")) if file.is_file() else {}
-
-
-def _json_object(value: str) -> dict[str, Any]:
-    """A text that should hold a JSON object; empty when it does not."""
-    try:
-        content = json.loads(value)
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+    return json_object(file.read_text("utf-8", "replace")) if file.is_file() else {}
 
 
 def parse_weighted(text: str) -> tuple[Path, float]:

@@ -21,11 +21,10 @@ from anime_lora.diffusion.device import pick_device
 from anime_lora.errors import AdapterError
 from anime_lora.files import sha256_file
 from anime_lora.lora.load import load_onto
+from anime_lora.lora.metadata import stated_prediction
 from anime_lora.sampling.controlnet import load_controlnet
 from anime_lora.sampling.suite import SECOND, STYLE, ModelIdentity
 
-PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction"}
-"""What a LoRA file says the UNet predicts, in diffusers' words."""
 FIXES = {
     STYLE: "run `dvc repro train`, or correct the setting that names it",
     SECOND: "let validate_sample.second_adapter name a LoRA of this base, or data/none",
@@ -102,7 +101,7 @@ class Pipelines:
 
     def _predict_as(self, metadata: Mapping[str, str]) -> None:
         """Read the UNet's output as the LoRA was trained to; the base's scheduler may not say which it is."""
-        prediction = PREDICTIONS.get(metadata.get("modelspec.prediction_type", ""))
+        prediction = stated_prediction(metadata)
         config = self.text_to_image.scheduler.config
         if prediction is None or prediction == config.prediction_type:
             return

@@ -92,8 +92,12 @@ def read_source(file: Path, size: int) -> Image.Image:
     Raises:
         SamplingError: the file cannot be read.
     """
+    return crop_square(_open(file), size)
+
+
+def _open(file: Path) -> Image.Image:
     try:
-        return crop_square(read_rgb(file), size)
+        return read_rgb(file)
     except BadImageError as error:
         raise SamplingError(f"source {error}; repair or remove it") from error
 
@@ -105,10 +109,7 @@ def check_sources(sources: str | None, counterparts: str | None) -> None:
         SamplingError: one cannot; names it.
     """
     for file in (*list_sources(sources), *(list_images(Path(counterparts)) if counterparts else [])):
-        try:
-            read_rgb(file)
-        except BadImageError as error:
-            raise SamplingError(f"source {error}; repair or remove it") from error
+        _open(file)
 
 
 def place_sources(folder: Path, sources: str | None, counterparts: str | None, size: int) -> list[SourceImage]:
